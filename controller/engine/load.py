@@ -1,0 +1,48 @@
+"""What the load behind the POI meter is, and how far our own move in flight may blur it (control 2.5)."""
+
+import msgspec
+
+from controller.model import Meter, Site, Snapshot, State
+from controller.programs.self_consumption import next_balance_w
+
+AGED_SETTLES = 3  # while our moves never rest, the estimate is renewed after this many settling times
+
+
+class Load(msgspec.Struct, frozen=True, kw_only=True):
+    """The interval that limits use, and what the state keeps."""
+
+    low_w: int | None
+    high_w: int | None
+    net_load_w: int | None
+    sampled_ms: int
+    balance_w: int | None
+
+
+def estimate(site: Site, state: State, snapshot: Snapshot, meter: Meter | None) -> Load:
+    """Return the load less generation behind the meter.
+
+    A sample taken while our own move was in flight is not believed as long as the meter itself stands within its
+    limits; beyond them the worse of it and of the last undisturbed sample is taken, so that a limit is kept at once.
+    """
+    if meter is None or snapshot.poi_battery_w is None:
+        return Load(
+            low_w=None,
+            high_w=None,
+            net_load_w=state.net_load_w,
+            sampled_ms=state.net_load_sampled_ms,
+            balance_w=state.balance_w,
+        )
+    load_w = snapshot.poi_battery_w - meter.power_w
+    settle_ms = max(unit.settle_ms or 0 for unit in site.unit)
+    known_w, known_ms = state.net_load_w, state.net_load_sampled_ms
+    in_flight = meter.sampled_ms < state.moved_ms + settle_ms
+    if known_w is None or not in_flight or meter.sampled_ms - known_ms > AGED_SETTLES * settle_ms:
+        balance_w = state.balance_w
+        if meter.sampled_ms > known_ms or balance_w is None:
+            nameplate_w = sum(max(unit.charge_max_w, unit.discharge_max_w) for unit in site.unit)
+            balance_w = next_balance_w(balance_w, load_w, nameplate_w)
+        return Load(low_w=load_w, high_w=load_w, net_load_w=load_w, sampled_ms=meter.sampled_ms, balance_w=balance_w)
+    low_w = high_w = known_w
+    if not -site.poi.import_max_w <= meter.power_w <= site.poi.export_max_w:
+        low_w, high_w = min(known_w, load_w), max(known_w, load_w)
+    return Load(low_w=low_w, high_w=high_w, net_load_w=known_w, sampled_ms=known_ms, balance_w=state.balance_w)

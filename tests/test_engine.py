@@ -1,0 +1,495 @@
+"""The step: envelope, ramp, share, explanations and memory."""
+
+import itertools
+import random
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from controller.engine import Envelope, fold, share, step
+from controller.model import (
+    Battery,
+    Decision,
+    Default,
+    Inverter,
+    Limit,
+    Meter,
+    Missing,
+    Notice,
+    Order,
+    Ramp,
+    Reading,
+    Site,
+    Snapshot,
+    State,
+    Utility,
+)
+from tests.words import a_battery, a_meter, a_site, a_snapshot, a_target, all_fresh, an_inverter
+
+watts = st.integers(-50_000, 50_000)
+
+
+def a_limit(low_w: int, high_w: int, rule: str = "r") -> Limit:
+    return Limit(rule=rule, priority=3, low_w=min(low_w, high_w), high_w=max(low_w, high_w), because="test")
+
+
+# -- fold ---------------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.tuples(watts, watts), max_size=12))
+def test_envelope_is_never_empty_and_only_shrinks(ends: list[tuple[int, int]]) -> None:
+    envelope = Envelope(-10_000, 10_000)
+    for low_w, high_w in ends:
+        before = envelope.low_w, envelope.high_w
+        envelope.add(a_limit(low_w, high_w))
+        assert before[0] <= envelope.low_w <= envelope.high_w <= before[1]
+
+
+@given(watts, watts, watts, watts)
+def test_a_compatible_limit_holds_everywhere_and_another_is_met_at_the_nearest_point(
+    a: int, b: int, c: int, d: int
+) -> None:
+    envelope = Envelope(min(a, b), max(a, b))
+    limit = a_limit(c, d)
+    envelope.add(limit)
+    if limit.high_w < min(a, b):
+        assert (envelope.low_w, envelope.high_w) == (min(a, b), min(a, b))
+        assert envelope.unmet[0].by_w == min(a, b) - limit.high_w
+    elif limit.low_w > max(a, b):
+        assert (envelope.low_w, envelope.high_w) == (max(a, b), max(a, b))
+        assert envelope.unmet[0].by_w == limit.low_w - max(a, b)
+    else:
+        assert envelope.low_w >= limit.low_w
+        assert envelope.high_w <= limit.high_w
+        assert not envelope.unmet
+
+
+def test_the_binding_rule_is_the_one_that_made_the_end() -> None:
+    envelope = fold(Envelope(-10, 10), [a_limit(-8, 20, "first"), a_limit(-9, 5, "second"), a_limit(-7, 5, "third")])
+    low, high = envelope.bounds()
+    assert (low.value_w, low.rule) == (-7, "third")
+    assert (high.value_w, high.rule) == (5, "second"), "an equal limit that comes later does not take the place"
+
+
+# -- share --------------------------------------------------------------------------------------------------------
+
+units = st.lists(st.tuples(watts, watts, st.integers(1, 100_000)), min_size=1, max_size=12)
+
+
+@given(units, st.integers(-400_000, 400_000))
+def test_shares_add_up_exactly_inside_their_bounds(rows: list[tuple[int, int, int]], target_w: int) -> None:
+    lows = [min(a, b) for a, b, _ in rows]
+    highs = [max(a, b) for a, b, _ in rows]
+    parts = share(target_w, lows, highs, [w for _, _, w in rows])
+    assert sum(parts) == max(sum(lows), min(target_w, sum(highs)))
+    assert all(low <= part <= high for low, part, high in zip(lows, parts, highs, strict=True))
+
+
+@given(units, st.integers(-400_000, 400_000))
+def test_shares_are_level_so_that_no_unit_could_give_to_another(
+    rows: list[tuple[int, int, int]], target_w: int
+) -> None:
+    lows = [min(a, b) for a, b, _ in rows]
+    highs = [max(a, b) for a, b, _ in rows]
+    weights = [w for _, _, w in rows]
+    parts = share(target_w, lows, highs, weights)
+    for i, j in itertools.permutations(range(len(rows)), 2):
+        if parts[i] < highs[i] and parts[j] > lows[j]:
+            # i could take more and j less: then j's level is not above i's by more than integer rounding.
+            assert parts[j] * weights[i] - parts[i] * weights[j] <= len(rows) * (weights[i] + weights[j])
+
+
+def test_total_of_ten_with_unit_two_at_least_eight_gives_two_and_eight() -> None:
+    assert share(10_000, [0, 8_000], [10_000, 10_000], [1, 1]) == [2_000, 8_000]
+
+
+def test_equal_units_never_circulate_power() -> None:
+    assert share(5_000, [0, 0, 0], [10_000, 10_000, 10_000], [1, 1, 1]) == [1666, 1667, 1667]
+
+
+# -- step ---------------------------------------------------------------------------------------------------------
+
+
+def decide(snapshot: Snapshot, site: Site | None = None, state: State | None = None) -> Decision:
+    return step(site or a_site(), state or State(), snapshot)[1]
+
+
+def test_an_order_inside_all_rules_is_followed_to_the_watt() -> None:
+    decision = decide(all_fresh(orders=(a_target(3210),)))
+    assert (decision.mode, decision.target_w, decision.why, decision.asked_w) == ("follow", 3210, "wish", 3210)
+    assert decision.commands[0].power_w == 3210
+    assert decision.commands[0].valid_ms == 10_000
+    assert not decision.unmet
+    assert not decision.faults
+
+
+def test_an_order_beyond_the_export_limit_is_cut_and_says_why() -> None:
+    decision = decide(all_fresh(load_w=300, orders=(a_target(8000),)))
+    assert decision.target_w == 300 + 6000 - 100
+    assert decision.why == decision.high.rule == "poi_limit"
+    assert decision.unmet[0].rule == "follow"
+    assert decision.unmet[0].by_w == 8000 - 6200
+
+
+def test_the_reserve_stops_a_discharge_and_the_stronger_classes_do_not_hide_it() -> None:
+    decision = decide(all_fresh(3200, load_w=5000, orders=(a_target(8000),)))
+    assert decision.target_w == 0
+    assert decision.why == "customer_reserve(unit1)"
+    assert decision.sellable_wh == 0
+
+
+def test_a_charge_order_is_still_followed_at_the_reserve() -> None:
+    assert decide(all_fresh(2000, orders=(a_target(-4000),))).target_w == -4000
+
+
+def test_an_import_that_breaks_the_poi_limit_outranks_the_reserve_and_is_told() -> None:
+    decision = decide(all_fresh(2500, load_w=14_000))
+    assert decision.target_w == 14_000 - 12_000 + 100
+    assert decision.why == "poi_limit"
+    assert {u.rule for u in decision.unmet} >= {"customer_reserve", "hold"}
+
+
+def test_the_silent_utility_leaves_the_default_order() -> None:
+    for default, target_w in (
+        (Default(power_w=1500), 1500),
+        (Default(program="hold"), 0),
+        (Default(program="self_consumption"), 2000),
+    ):
+        site = a_site(utility=Utility(default=default))
+        decision = decide(all_fresh(load_w=2000), site)
+        assert decision.target_w == target_w
+        assert [f.fault for f in decision.faults] == ["utility_silent"]
+
+
+def test_the_calendar_chooses_when_the_utility_is_there_and_asks_nothing() -> None:
+    snapshot = all_fresh(load_w=2000, utility_silent=False, program="self_consumption")
+    assert decide(snapshot).target_w == 2000
+    assert decide(msgspec.structs.replace(snapshot, program="")).target_w == 0
+
+
+def test_a_set_point_at_the_poi_is_reached_through_the_load() -> None:
+    assert decide(all_fresh(load_w=2000, orders=(a_target(1000, domain="poi"),))).target_w == 3000
+    blind = a_snapshot(
+        an_inverter(),
+        a_battery(),
+        missing=(Missing(device="meter", age_ms=4000),),
+        orders=(a_target(1000, domain="poi"),),
+    )
+    assert decide(blind).target_w == 0
+
+
+def test_cease_and_limit_orders_narrow_whatever_is_asked() -> None:
+    cease = Order(
+        name="cease", source="u", kind="cease", domain="battery", low_w=0, high_w=0, starts_ms=0, expires_ms=1 << 60
+    )
+    limit = msgspec.structs.replace(cease, name="limit", kind="limit", low_w=-10_000, high_w=2000)
+    assert decide(all_fresh(orders=(a_target(3000), limit))).target_w == 2000
+    decision = decide(all_fresh(orders=(a_target(3000), limit, cease)))
+    assert (decision.target_w, decision.why) == (0, "utility_cease")
+    at_poi = msgspec.structs.replace(limit, domain="poi", low_w=-12_000, high_w=500)
+    assert decide(all_fresh(load_w=1000, orders=(a_target(3000), at_poi))).target_w == 1500
+    blind = a_snapshot(an_inverter(), a_battery(), missing=(Missing(device="meter"),), orders=(a_target(900), at_poi))
+    assert decide(blind).target_w == 0
+
+
+def test_a_limit_cut_acts_in_the_same_cycle_although_the_ramp_is_slow() -> None:
+    site = a_site(ramp=Ramp(rate_w_per_s=100))
+    state, first = step(site, State(target_w=8000, decided_ms=99_000), all_fresh(load_w=8000, orders=(a_target(8000),)))
+    assert first.target_w == 8000
+    cut = a_snapshot(
+        a_meter(0, 100_500),
+        an_inverter(8000, at_ms=100_500),
+        a_battery(at_ms=100_500, discharge_max_ma=20_000),
+        now_ms=100_500,
+        orders=(a_target(8000),),
+    )
+    assert step(site, state, cut)[1].target_w == 20 * 52 * 90 // 100
+
+
+def test_the_ramp_moves_inside_the_envelope_only_as_fast_as_it_may() -> None:
+    site = a_site(ramp=Ramp(rate_w_per_s=500))
+    state = State(target_w=1000, decided_ms=99_000)
+    decision = step(site, state, all_fresh(load_w=9000, orders=(a_target(6000),)))[1]
+    assert (decision.target_w, decision.why) == (1500, "ramp")
+    down = step(site, state, all_fresh(load_w=9000, orders=(a_target(-6000),)))[1]
+    assert (down.target_w, down.why) == (500, "ramp")
+
+
+def test_at_the_start_the_ramp_begins_at_the_measured_power() -> None:
+    site = a_site(ramp=Ramp(rate_w_per_s=500))
+    decision = decide(all_fresh(load_w=3000, power_w=2000, orders=(a_target(6000),)), site)
+    assert decision.target_w == 2000
+
+
+def test_a_silent_battery_stops_its_unit_at_once_and_for_a_while_after_it_is_back() -> None:
+    silent = a_snapshot(
+        a_meter(), an_inverter(4000), missing=(Missing(device="battery1", age_ms=4000),), orders=(a_target(4000),)
+    )
+    state, decision = step(a_site(), State(), silent)
+    assert (decision.target_w, decision.why) == (0, "fault_stop(unit1)")
+    assert decision.commands[0].power_w == 0
+    assert not decision.commands[0].running
+    for back_ms, target_w in ((0, 0), (2999, 0), (3000, 4000)):
+        now_ms = 101_000 + back_ms
+        fresh = a_snapshot(
+            a_meter(0, now_ms),
+            an_inverter(0, at_ms=now_ms),
+            a_battery(at_ms=now_ms),
+            now_ms=now_ms,
+            orders=(a_target(4000),),
+        )
+        state, decision = step(a_site(), state, fresh)
+        assert decision.target_w == target_w, back_ms
+
+
+def test_devices_that_were_never_heard_hold_the_site_only_until_they_are() -> None:
+    nothing = a_snapshot(missing=tuple(Missing(device=d) for d in ("meter", "inverter1", "battery1")))
+    state, decision = step(a_site(), State(), nothing)
+    assert decision.target_w == 0
+    assert {f.fault for f in decision.faults} >= {"meter_stale", "inverter_stale", "battery_stale"}
+    later = all_fresh(orders=(a_target(2000, at_ms=100_000),))
+    assert step(a_site(), state, later)[1].target_w == 2000
+
+
+def test_a_latched_fault_holds_after_its_notice_is_gone() -> None:
+    wrong = all_fresh(notices=(Notice(fault="wrong_device", device="inverter1", detail="serial 2"),))
+    state, decision = step(a_site(), State(), wrong)
+    assert decision.target_w == 0
+    for now_ms in (101_000, 1_000_000):
+        snapshot = a_snapshot(
+            a_meter(0, now_ms),
+            an_inverter(at_ms=now_ms),
+            a_battery(at_ms=now_ms),
+            now_ms=now_ms,
+            orders=(a_target(2000, at_ms=now_ms),),
+        )
+        state, decision = step(a_site(), state, snapshot)
+        assert decision.target_w == 0
+        assert decision.why == "fault_stop(unit1)"
+
+
+def test_a_device_that_does_not_follow_is_named_once_it_had_time_to() -> None:
+    site, state = a_site(), State()
+    for at_ms in range(100_000, 108_000, 1000):
+        snapshot = a_snapshot(
+            a_meter(0, at_ms),
+            an_inverter(0, at_ms=at_ms),
+            a_battery(at_ms=at_ms),
+            now_ms=at_ms,
+            orders=(a_target(3000, at_ms=100_000),),
+        )
+        state, decision = step(site, state, snapshot)
+        named = any(f.fault == "inverter_not_following" for f in decision.faults)
+        assert named is (at_ms >= 104_000)
+
+
+def test_loss_of_one_unit_is_shared_by_the_others_in_the_same_cycle() -> None:
+    readings = [a_meter(-20_000)]
+    for n in (1, 2, 3):
+        readings += [an_inverter(0, n), a_battery(6000, n)]
+    whole = a_snapshot(*readings, orders=(a_target(12_000),))
+    assert [s.power_w for s in decide(whole, a_site(3)).shares] == [4000, 4000, 4000]
+    lost = msgspec.structs.replace(
+        whole,
+        readings=tuple(r for r in whole.readings if r.device != "battery2"),
+        missing=(Missing(device="battery2", age_ms=9000),),
+    )
+    assert [s.power_w for s in decide(lost, a_site(3)).shares] == [5999, 0, 6001], "exact sum, 1 W of rounding"
+
+
+def test_units_share_by_what_they_hold() -> None:
+    snapshot = a_snapshot(
+        a_meter(-10_000),
+        an_inverter(0, 1),
+        an_inverter(0, 2),
+        a_battery(8000, 1),
+        a_battery(4000, 2),
+        orders=(a_target(6000),),
+    )
+    assert [s.power_w for s in decide(snapshot, a_site(2)).shares] == [4000, 2000]
+    charge = msgspec.structs.replace(snapshot, orders=(a_target(-4000),))
+    assert [s.power_w for s in decide(charge, a_site(2)).shares] == [-1000, -3000]
+
+
+# -- the load and our own moves -----------------------------------------------------------------------------------
+
+
+def test_a_sample_taken_during_our_own_move_does_not_move_the_balance() -> None:
+    site = a_site(utility=Utility(default=Default(program="self_consumption")))
+    state, decision = step(site, State(), all_fresh(load_w=3000))
+    assert decision.target_w == 3000
+    # Half a second later the inverter has only begun to move and the meter's sample is a little younger than its own:
+    # a naive loop would see a load of 4500 W here.
+    blurred = a_snapshot(
+        a_meter(-3000, 100_500), an_inverter(1500, at_ms=100_500), a_battery(at_ms=100_500), now_ms=100_500
+    )
+    state, decision = step(site, state, blurred)
+    assert decision.target_w == 3000
+    settled = a_snapshot(
+        a_meter(-500, 101_200), an_inverter(3000, at_ms=101_200), a_battery(at_ms=101_200), now_ms=101_200
+    )
+    assert step(site, state, settled)[1].target_w == 3500
+
+
+def test_a_limit_that_is_exceeded_does_not_wait_for_our_move_to_settle() -> None:
+    state = State(target_w=8000, decided_ms=99_900, moved_ms=99_900, net_load_w=5000, net_load_sampled_ms=99_800)
+    exceeded = a_snapshot(a_meter(7700), an_inverter(8000), a_battery(), orders=(a_target(8000),))
+    assert step(a_site(), state, exceeded)[1].target_w == 300 + 5900
+    within = a_snapshot(a_meter(5500), an_inverter(8000), a_battery(), orders=(a_target(8000),))
+    assert step(a_site(), state, within)[1].target_w == 8000
+
+
+def test_small_changes_of_the_load_are_followed_at_reduced_gain() -> None:
+    site = a_site(utility=Utility(default=Default(program="self_consumption")))
+    state = step(site, State(), all_fresh(load_w=3000, power_w=3000))[0]
+    next_snapshot = a_snapshot(
+        a_meter(-100, 102_000), an_inverter(3000, at_ms=102_000), a_battery(at_ms=102_000), now_ms=102_000
+    )
+    assert step(site, state, next_snapshot)[1].target_w == 3035
+
+
+# -- properties over everything a snapshot may hold ---------------------------------------------------------------
+
+huge = st.integers(-(2**62), 2**62)
+maybe = st.none() | st.integers(-10_000_000, 10_000_000) | huge
+
+
+@st.composite
+def any_snapshot(draw: st.DrawFn, units: int = 2) -> Snapshot:
+    readings: list[Reading] = []
+    missing = []
+
+    def put(reading: Reading) -> None:
+        if draw(st.integers(0, 4)):
+            readings.append(reading)
+        else:
+            missing.append(Missing(device=reading.device, age_ms=draw(st.none() | st.integers(0, 10**9))))
+
+    at_ms = st.integers(90_000, 100_000)
+    put(Meter(device="meter", sampled_ms=draw(at_ms), heard_ms=100_000, power_w=draw(watts | huge)))
+    for n in range(1, units + 1):
+        put(
+            Inverter(
+                device=f"inverter{n}",
+                sampled_ms=draw(at_ms),
+                heard_ms=100_000,
+                power_w=draw(maybe),
+                state=draw(st.sampled_from(["off", "standby", "starting", "run", "fault"])),
+                remote=draw(st.booleans()),
+                charge_max_w=draw(st.none() | st.integers(0, 20_000)),
+                discharge_max_w=draw(st.none() | st.integers(0, 20_000)),
+            )
+        )
+        put(
+            Battery(
+                device=f"battery{n}",
+                sampled_ms=draw(at_ms),
+                heard_ms=100_000,
+                soc_bp=draw(st.none() | st.integers(-100, 70_000)),
+                voltage_mv=draw(maybe),
+                charge_max_ma=draw(maybe),
+                discharge_max_ma=draw(maybe),
+                charge_allowed=draw(st.none() | st.booleans()),
+                discharge_allowed=draw(st.none() | st.booleans()),
+                alarms=draw(st.sampled_from([(), (), ("over-voltage",)])),
+            )
+        )
+    orders = draw(st.lists(st.sampled_from(["target", "limit", "cease"]), max_size=3))
+    made = []
+    for i, kind in enumerate(orders):
+        ends = sorted((draw(watts | huge), draw(watts | huge)))
+        low_w, high_w = (ends[0], ends[0]) if kind == "target" else ends
+        made.append(
+            Order(
+                name=f"o{i}",
+                source="test",
+                kind=kind,
+                domain=draw(st.sampled_from(["battery", "poi"])),
+                low_w=low_w,
+                high_w=high_w,
+                starts_ms=0,
+                expires_ms=200_000,
+            )
+        )
+    has_meter = any(r.device == "meter" for r in readings)
+    return Snapshot(
+        now_ms=100_000,
+        utc_ms=0,
+        readings=tuple(readings),
+        missing=tuple(missing),
+        orders=tuple(made),
+        poi_battery_w=draw(st.none() | watts | huge) if has_meter else None,
+        program=draw(st.sampled_from(["", "hold", "self_consumption"])),
+        utility_silent=draw(st.booleans()),
+    )
+
+
+any_state = st.builds(
+    State,
+    decided_ms=st.none() | st.integers(0, 100_000),
+    target_w=st.none() | watts,
+    moved_ms=st.integers(0, 100_000),
+    net_load_w=st.none() | watts,
+    net_load_sampled_ms=st.integers(0, 100_000),
+    balance_w=st.none() | watts,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(any_snapshot(), any_state, st.none() | st.integers(1, 10_000))
+def test_whatever_is_seen_the_target_is_inside_and_the_shares_add_up(
+    snapshot: Snapshot, state: State, rate_w_per_s: int | None
+) -> None:
+    site = a_site(2, ramp=Ramp(rate_w_per_s=rate_w_per_s))
+    after, decision = step(site, state, snapshot)
+    assert -20_000 <= decision.low.value_w <= decision.target_w <= decision.high.value_w <= 20_000
+    assert sum(part.power_w for part in decision.shares) == decision.target_w
+    assert all(abs(part.power_w) <= 10_000 for part in decision.shares)
+    assert step(site, state, snapshot) == (after, decision), "the same input gives the same decision"
+    readings = {r.device: r for r in snapshot.readings}
+    for n, command in enumerate(decision.commands, 1):
+        battery, inverter = readings.get(f"battery{n}"), readings.get(f"inverter{n}")
+        if not isinstance(battery, Battery) or not isinstance(inverter, Inverter) or battery.alarms:
+            assert command.power_w == 0
+        else:
+            most_ma = battery.discharge_max_ma if command.power_w > 0 else battery.charge_max_ma
+            if command.power_w:
+                assert most_ma is not None
+                assert battery.voltage_mv is not None
+                assert abs(command.power_w) * 1_000_000 <= most_ma * battery.voltage_mv
+
+
+@settings(max_examples=300, deadline=None)
+@given(any_snapshot(), any_state, st.randoms(use_true_random=False))
+def test_losing_a_measurement_never_widens_what_the_site_may_do(
+    snapshot: Snapshot, state: State, choice: random.Random
+) -> None:
+    """Orders are left out: they lapse by their own expiry. A forced power may fall back to 0 W, never beyond."""
+    snapshot = msgspec.structs.replace(snapshot, orders=())
+    if not snapshot.readings:
+        return
+    gone = choice.choice(snapshot.readings)
+    less = msgspec.structs.replace(
+        snapshot,
+        readings=tuple(r for r in snapshot.readings if r is not gone),
+        missing=(*snapshot.missing, Missing(device=gone.device, age_ms=9000)),
+        poi_battery_w=None if not gone.device.startswith("battery") else snapshot.poi_battery_w,
+    )
+    load_w = 0 if snapshot.poi_battery_w is None else snapshot.poi_battery_w
+    meter = next((r.power_w for r in snapshot.readings if isinstance(r, Meter)), 0)
+    site = a_site(2)
+    if not -site.poi.generation_max_w <= load_w - meter <= site.poi.load_max_w:
+        return  # beyond what the site file declares admissible
+    if state.net_load_w is not None and not -site.poi.generation_max_w <= state.net_load_w <= site.poi.load_max_w:
+        return
+    wide, narrow = step(site, state, snapshot)[1], step(site, state, less)[1]
+    assert narrow.high.value_w <= max(0, wide.high.value_w)
+    assert narrow.low.value_w >= min(0, wide.low.value_w)
+
+
+@pytest.mark.parametrize("default", [Default(power_w=50_000), Default(power_w=-50_000)])
+def test_a_default_beyond_the_envelope_is_cut_like_any_wish(default: Default) -> None:
+    decision = decide(all_fresh(load_w=0), a_site(utility=Utility(default=default)))
+    assert decision.target_w == (5900 if default.power_w == 50_000 else -10_000)

@@ -1,0 +1,247 @@
+"""The gate, alone: what it lets pass, what it refuses and that it never raises."""
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from controller.engine import step
+from controller.gate import check
+from controller.model import Command, Missing, Notice, Site, Snapshot, State
+from tests.test_engine import any_snapshot, any_state
+from tests.words import a_battery, a_meter, a_site, a_snapshot, all_fresh, an_inverter
+
+
+def a_command(power_w: int, device: str = "inverter1", valid_ms: int = 10_000) -> Command:
+    return Command(device=device, power_w=power_w, running=True, valid_ms=valid_ms)
+
+
+def refusal(power_w: int, snapshot: Snapshot, site: Site | None = None) -> str:
+    return check(site or a_site(), snapshot, (a_command(power_w),))[0].refused
+
+
+def with_battery(**changes: object) -> Snapshot:
+    return a_snapshot(a_meter(), an_inverter(), a_battery(**changes))  # type: ignore[arg-type]
+
+
+def with_inverter(**changes: object) -> Snapshot:
+    return a_snapshot(a_meter(), an_inverter(**changes), a_battery())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("power_w", [-10_000, -1, 0, 1, 10_000])
+def test_a_command_inside_everything_passes(power_w: int) -> None:
+    assert refusal(power_w, all_fresh(load_w=9000)) == ""
+
+
+@pytest.mark.parametrize("power_w", [10_001, -10_001, 10**12])
+def test_no_command_beyond_the_nameplate(power_w: int) -> None:
+    assert "rating" in refusal(power_w, all_fresh())
+
+
+def test_no_command_beyond_what_the_inverter_is_set_to() -> None:
+    assert "rating" in refusal(5001, with_inverter(discharge_max_w=5000))
+    assert refusal(5000, with_inverter(discharge_max_w=5000)) == ""
+    assert "rating" in refusal(-5001, with_inverter(charge_max_w=5000))
+    assert refusal(-5000, with_inverter(charge_max_w=5000)) == ""
+
+
+@pytest.mark.parametrize(("valid_ms", "passes"), [(0, False), (-1, False), (1, True), (10_000, True), (10_001, False)])
+def test_every_command_carries_a_lease_no_longer_than_the_watchdog(valid_ms: int, passes: bool) -> None:
+    verdict = check(a_site(), all_fresh(), (a_command(0, valid_ms=valid_ms),))[0]
+    assert (verdict.refused == "") is passes
+
+
+def test_a_unit_without_a_known_watchdog_is_never_commanded() -> None:
+    site = a_site()
+    site = msgspec.structs.replace(site, unit=(msgspec.structs.replace(site.unit[0], watchdog_s=None),))
+    assert refusal(0, all_fresh(), site)
+
+
+@pytest.mark.parametrize("device", ["battery1", "meter", "inverter9", ""])
+def test_only_inverters_of_the_site_are_written(device: str) -> None:
+    assert "not the inverter" in check(a_site(), all_fresh(), (a_command(0, device),))[0].refused
+
+
+def test_an_inverter_that_two_units_claim_is_not_written() -> None:
+    site = a_site()
+    twice = msgspec.structs.replace(site, unit=(site.unit[0], msgspec.structs.replace(site.unit[0], name="unit2")))
+    assert refusal(0, all_fresh(), twice)
+
+
+def test_not_even_zero_is_written_to_another_device_in_the_inverters_place() -> None:
+    notice = Notice(fault="wrong_device", device="inverter1")
+    assert refusal(0, all_fresh(notices=(notice,)))
+    assert refusal(0, all_fresh(notices=(msgspec.structs.replace(notice, device="inverter2"),))) == ""
+    assert refusal(0, all_fresh(notices=(msgspec.structs.replace(notice, fault="bad_reply"),))) == ""
+
+
+@pytest.mark.parametrize("gone", ["inverter1", "battery1"])
+def test_without_fresh_readings_only_zero_passes(gone: str) -> None:
+    whole = all_fresh(load_w=9000)
+    less = msgspec.structs.replace(
+        whole, readings=tuple(r for r in whole.readings if r.device != gone), missing=(Missing(device=gone),)
+    )
+    assert "freshly" in refusal(100, less)
+    assert "freshly" in refusal(-100, less)
+    assert refusal(0, less) == ""
+
+
+@pytest.mark.parametrize(("age_ms", "passes"), [(0, True), (3000, True), (3001, False), (-1, False)])
+def test_the_gate_looks_at_the_age_itself(age_ms: int, passes: bool) -> None:
+    snapshot = a_snapshot(a_meter(-5000), an_inverter(at_ms=100_000 - age_ms), a_battery())
+    assert (refusal(1000, snapshot) == "") is passes
+
+
+@pytest.mark.parametrize(
+    "snapshot",
+    [
+        with_inverter(state="fault"),
+        with_inverter(remote=False),
+        with_inverter(power_w=None),
+        with_battery(alarms=("over-voltage",)),
+        with_battery(contactor_closed=False),
+    ],
+)
+def test_a_device_at_fault_takes_only_zero(snapshot: Snapshot) -> None:
+    assert refusal(1, snapshot)
+    assert refusal(-1, snapshot)
+    assert refusal(0, snapshot) == ""
+
+
+def test_a_closed_or_untold_contactor_is_no_reason_to_refuse() -> None:
+    assert refusal(1, with_battery(contactor_closed=True)) == ""
+
+
+@pytest.mark.parametrize(
+    ("power_w", "changes", "passes"),
+    [
+        (5200, {"discharge_max_ma": 100_000}, True),
+        (5201, {"discharge_max_ma": 100_000}, False),
+        (-5200, {"charge_max_ma": 100_000}, True),
+        (-5201, {"charge_max_ma": 100_000}, False),
+        (1, {"discharge_max_ma": 0}, False),
+        (1, {"discharge_max_ma": None}, False),
+        (-1, {"charge_max_ma": None}, False),
+        (1, {"voltage_mv": None}, False),
+        (1, {"discharge_allowed": False}, False),
+        (-1, {"discharge_allowed": False}, True),
+        (-1, {"charge_allowed": False}, False),
+        (1, {"charge_allowed": False}, True),
+        (1, {"discharge_allowed": None}, True),
+        (1, {"discharge_max_ma": -100_000}, False),
+    ],
+)
+def test_no_current_beyond_what_the_battery_permits(power_w: int, changes: dict[str, object], passes: bool) -> None:
+    assert (refusal(power_w, with_battery(**changes)) == "") is passes
+
+
+# H = 1 s + 10 s; floor 10 % + 2 % error, ceiling 95 % - 2 %; 1 bp of 25 kWh = 2.5 Wh.
+@pytest.mark.parametrize(
+    ("power_w", "soc_bp", "passes"),
+    [
+        (1, 1200, False),
+        (736, 1201, True),
+        (737, 1201, False),
+        (10_000, 1214, True),
+        (10_000, 1213, False),
+        (-1, 9300, False),
+        (-818, 9299, True),
+        (-819, 9299, False),
+        (-10_000, 9287, True),
+        (-10_000, 9288, False),
+        (1, None, False),
+        (1, 10_001, False),
+        (-1, -1, False),
+        (1, 10_000, True),
+        (-1, 0, True),
+    ],
+)
+def test_no_command_could_leave_floor_and_ceiling_before_the_watchdog(
+    power_w: int, soc_bp: int | None, passes: bool
+) -> None:
+    assert (refusal(power_w, with_battery(soc_bp=soc_bp)) == "") is passes
+
+
+def test_a_poi_limit_that_demands_it_outranks_floor_and_ceiling_and_no_more_than_it_demands() -> None:
+    thirsty = a_snapshot(a_meter(-14_000), an_inverter(), a_battery(1000))
+    assert refusal(2100, thirsty) == ""
+    assert "floor" in refusal(2101, thirsty)
+    sunny = a_snapshot(a_meter(9000), an_inverter(), a_battery(9500))
+    assert refusal(-3100, sunny) == ""
+    assert "ceiling" in refusal(-3101, sunny)
+    unknown = msgspec.structs.replace(thirsty, poi_battery_w=None)
+    assert "floor" in refusal(2100, unknown)
+
+
+@pytest.mark.parametrize(
+    ("power_w", "meter_w", "measured_w", "passes"),
+    [
+        (5000, 6000, 4000, True),
+        (4000, 6001, 4000, True),
+        (4001, 6001, 4000, False),
+        (1, 6001, -500, False),
+        (-400, 6001, -500, True),
+        (-5000, -12_000, -4000, True),
+        (-4000, -12_001, -4000, True),
+        (-4001, -12_001, -4000, False),
+        (-1, -12_001, 500, False),
+        (400, -12_001, 500, True),
+    ],
+)
+def test_nothing_adds_to_a_poi_limit_that_is_exceeded(
+    power_w: int, meter_w: int, measured_w: int, passes: bool
+) -> None:
+    snapshot = a_snapshot(a_meter(meter_w), an_inverter(measured_w), a_battery())
+    assert (refusal(power_w, snapshot) == "") is passes
+
+
+@pytest.mark.parametrize(("power_w", "passes"), [(1000, True), (1001, False), (-1000, True), (-1001, False)])
+def test_without_a_meter_the_worst_load_and_generation_are_assumed(power_w: int, passes: bool) -> None:
+    snapshot = a_snapshot(
+        an_inverter(),
+        a_battery(),
+        missing=(Missing(device="meter"),),
+    )
+    site = a_site()
+    site = msgspec.structs.replace(site, poi=msgspec.structs.replace(site.poi, load_max_w=11_000))
+    assert (refusal(power_w, snapshot, site) == "") is passes
+
+
+def test_without_a_meter_limits_below_the_worst_load_leave_zero() -> None:
+    site = a_site()
+    site = msgspec.structs.replace(site, poi=msgspec.structs.replace(site.poi, export_max_w=1000, import_max_w=1000))
+    snapshot = a_snapshot(an_inverter(), a_battery(), missing=(Missing(device="meter"),))
+    assert refusal(1, snapshot, site)
+    assert refusal(-1, snapshot, site)
+    assert refusal(0, snapshot, site) == ""
+
+
+def test_units_are_judged_together_at_the_poi() -> None:
+    readings = [a_meter(12_001), an_inverter(5000, 1), an_inverter(5000, 2), a_battery(6000, 1), a_battery(6000, 2)]
+    commands = (a_command(9000, "inverter1"), a_command(1001, "inverter2"))
+    verdicts = check(a_site(2), a_snapshot(*readings), commands)
+    assert all(v.refused for v in verdicts)
+    charging = (a_command(9000, "inverter1"), a_command(-1001, "inverter2"))
+    assert not any(v.refused for v in check(a_site(2), a_snapshot(*readings), charging))
+    more = (a_command(11_000, "inverter1"), a_command(-500, "inverter2"))
+    first, second = check(a_site(2), a_snapshot(*readings), more)
+    assert first.refused
+    assert second.refused == "", "the one that goes the other way is not to blame"
+
+
+@settings(max_examples=300, deadline=None)
+@given(any_snapshot(), st.integers(-(2**62), 2**62), st.integers(-(2**62), 2**62))
+def test_the_gate_never_raises(snapshot: Snapshot, power_w: int, valid_ms: int) -> None:
+    commands = (a_command(power_w, "inverter1", valid_ms), a_command(power_w, "inverter2", valid_ms))
+    assert len(check(a_site(2), snapshot, commands)) == 2
+
+
+@settings(max_examples=400, deadline=None)
+@given(any_snapshot(), any_state)
+def test_what_the_engine_decides_on_plausible_data_the_gate_lets_pass(snapshot: Snapshot, state: State) -> None:
+    """Two independent derivations agree; only a meter beyond its limit while our move is in flight may differ."""
+    site = a_site(2)
+    decision = step(site, State(standing=state.standing), snapshot)[1]
+    verdicts = check(site, snapshot, decision.commands)
+    refused = [v.refused for v in verdicts if v.refused and "already" not in v.refused]
+    assert not refused
