@@ -249,6 +249,7 @@ def test_devices_that_were_never_heard_hold_the_site_only_until_they_are() -> No
     state, decision = step(a_site(), State(), nothing)
     assert decision.target_w == 0
     assert {f.fault for f in decision.faults} >= {"meter_stale", "inverter_stale", "battery_stale"}
+    assert decision.commands == (), "nothing is written to a device that was never heard"
     later = all_fresh(orders=(a_target(2000, at_ms=100_000),))
     assert step(a_site(), state, later)[1].target_w == 2000
 
@@ -367,7 +368,7 @@ def any_snapshot(draw: st.DrawFn, units: int = 2) -> Snapshot:
         else:
             missing.append(Missing(device=reading.device, age_ms=draw(st.none() | st.integers(0, 10**9))))
 
-    at_ms = st.integers(90_000, 100_000)
+    at_ms = st.integers(97_000, 100_000)
     put(Meter(device="meter", sampled_ms=draw(at_ms), heard_ms=100_000, power_w=draw(watts | huge)))
     for n in range(1, units + 1):
         put(
@@ -449,8 +450,8 @@ def test_whatever_is_seen_the_target_is_inside_and_the_shares_add_up(
     assert all(abs(part.power_w) <= 10_000 for part in decision.shares)
     assert step(site, state, snapshot) == (after, decision), "the same input gives the same decision"
     readings = {r.device: r for r in snapshot.readings}
-    for n, command in enumerate(decision.commands, 1):
-        battery, inverter = readings.get(f"battery{n}"), readings.get(f"inverter{n}")
+    for command in decision.commands:
+        battery, inverter = readings.get(command.device.replace("inverter", "battery")), readings.get(command.device)
         if not isinstance(battery, Battery) or not isinstance(inverter, Inverter) or battery.alarms:
             assert command.power_w == 0
         else:

@@ -55,7 +55,7 @@ def test_barrier_keeps_the_true_energy_for_all_times_efficiencies_and_errors() -
     world = And(
         error >= 0,
         horizon > 0,
-        0 <= elapsed,
+        elapsed >= 0,
         elapsed <= horizon,
         eta_low > 0,
         eta_low <= eta,

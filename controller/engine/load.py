@@ -45,4 +45,5 @@ def estimate(site: Site, state: State, snapshot: Snapshot, meter: Meter | None) 
     low_w = high_w = known_w
     if not -site.poi.import_max_w <= meter.power_w <= site.poi.export_max_w:
         low_w, high_w = min(known_w, load_w), max(known_w, load_w)
+        known_w = load_w  # or the next sample, back within the limits, would bring the old load and the old power back
     return Load(low_w=low_w, high_w=high_w, net_load_w=known_w, sampled_ms=known_ms, balance_w=state.balance_w)

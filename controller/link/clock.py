@@ -1,4 +1,4 @@
-"""The only reader of clocks. Control runs on monotonic time; the wall clock stamps records and picks calendar windows."""
+"""The only reader of clocks. Control runs on monotonic time; the wall clock stamps records and picks windows."""
 
 import asyncio
 import time

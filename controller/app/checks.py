@@ -1,0 +1,236 @@
+"""What no single key can tell: whether the keys of a site file fit one another.
+
+Each check is a function of a Draft that yields problems; it keeps silent about keys that are already known to be wrong.
+"""
+
+from collections.abc import Callable, Iterator
+from zoneinfo import ZoneInfo, available_timezones
+
+import msgspec
+from apscheduler.triggers.cron import CronTrigger
+
+from controller.app.addresses import FORMS, Protocol, address_problem, host_and_port
+from controller.app.problems import Problem, nearest, shown
+from controller.model import Profile, Site
+
+POLLS_BEFORE_STALE = 2  # one lost reply must not make a reading stale
+CYCLES_IN_WATCHDOG = 3  # a command is refreshed before a third of the device's own timer
+
+
+class Draft(msgspec.Struct, frozen=True, kw_only=True):
+    """A site whose keys were read one by one. Where wrong names a path, the value there means nothing."""
+
+    site: Site
+    profiles: dict[str, Profile]
+    wrong: tuple[str, ...]
+
+    def good(self, *paths: str) -> bool:
+        """Tell whether none of these keys, nor a table they lie in, has a problem of its own."""
+        return not any(
+            path == wrong or path.startswith((f"{wrong}.", f"{wrong}[")) for path in paths for wrong in self.wrong
+        )
+
+    def kind(self, device: str) -> str:
+        """Return "inverter", "meter" or "battery" for a device's name, "" when it is not known."""
+        profiles = (self.profiles.get(row.profile) for row in self.site.device if row.name == device)
+        return next((profile.kind for profile in profiles if profile is not None), "")
+
+
+def names_are_single(draft: Draft) -> Iterator[Problem]:
+    """A name stands for one thing."""
+    names = {"unit": [row.name for row in draft.site.unit], "device": [row.name for row in draft.site.device]}
+    for table, row_names in names.items():
+        for i, name in enumerate(row_names):
+            first = row_names.index(name)
+            if first != i and draft.good(f"{table}[{i}].name"):
+                hint = f"{table}[{first}] has it too"
+                allowed = f"a name that no other {table} has"
+                yield Problem(path=f"{table}[{i}].name", read=shown(name), allowed=allowed, hint=hint)
+
+
+def _roles(site: Site) -> Iterator[tuple[str, str, str]]:
+    """Yield path, device's name and the kind it must be for every place where a device is named."""
+    yield "poi.meter", site.poi.meter, "meter"
+    for i, unit in enumerate(site.unit):
+        yield f"unit[{i}].inverter", unit.inverter, "inverter"
+        yield f"unit[{i}].battery", unit.battery, "battery"
+
+
+def devices_are_known(draft: Draft) -> Iterator[Problem]:
+    """Who is named exists and is of the right kind."""
+    known = [row.name for row in draft.site.device]
+    if None in known or not draft.good("device"):
+        return
+    for path, name, kind in _roles(draft.site):
+        if not draft.good(path):
+            continue
+        allowed = f"the name of a device whose profile is of kind {kind}"
+        if name not in known:
+            of_kind = [one for one in known if draft.kind(one) in (kind, "")]
+            yield Problem(path=path, read=shown(name), allowed=allowed, hint=nearest(name, of_kind or known))
+        elif draft.kind(name) not in (kind, ""):
+            yield Problem(path=path, read=f"{name!r}, which is of kind {draft.kind(name)}", allowed=allowed)
+
+
+def devices_are_used_once(draft: Draft) -> Iterator[Problem]:
+    """A device that nothing names is a mistake, and so is one that two units name."""
+    used: dict[str, str] = {}
+    for path, name, kind in _roles(draft.site):
+        if name in used and draft.good(path) and draft.kind(name) in (kind, ""):
+            hint = f"{used[name]} names it too"
+            yield Problem(path=path, read=shown(name), allowed="a device of this place alone", hint=hint)
+        used.setdefault(name, path)
+    open_kinds = {kind for path, name, kind in _roles(draft.site) if draft.kind(name) != kind or not draft.good(path)}
+    for i, device in enumerate(draft.site.device):
+        if device.name in used or draft.kind(device.name) in ("", *open_kinds):
+            continue
+        hint = "name it as poi.meter, unit.inverter or unit.battery, or take the device out"
+        allowed = "a device that something names"
+        yield Problem(path=f"device[{i}].name", read=f"{device.name!r}, used nowhere", allowed=allowed, hint=hint)
+
+
+def addresses_fit(draft: Draft) -> Iterator[Problem]:
+    """A URL is of its profile's protocol, and no two devices of a kind are at one place."""
+    seen: dict[tuple[str, str], int] = {}
+    for i, device in enumerate(draft.site.device):
+        profile = draft.profiles.get(device.profile)
+        path = f"device[{i}].url"
+        if not draft.good(path):
+            continue
+        guessed: Protocol = "sunspec" if device.url.startswith("tcp:") else "can"
+        protocol = guessed if profile is None else profile.protocol
+        wrong = address_problem(device.url, protocol)
+        allowed = " or ".join(FORMS[protocol])
+        if wrong:
+            yield Problem(path=path, read=shown(device.url), allowed=allowed, hint=wrong)
+        first = seen.setdefault((device.url, "" if profile is None else profile.kind), i)
+        if first != i:
+            hint = f"device[{first}] is there too"
+            yield Problem(path=path, read=shown(device.url), allowed="a place of its own", hint=hint)
+
+
+def readings_outlive_polls(draft: Draft) -> Iterator[Problem]:
+    """One lost reply does not make a device stale."""
+    for i, device in enumerate(draft.site.device):
+        paths = (f"device[{i}].poll_ms", f"device[{i}].stale_after_ms")
+        if device.poll_ms is None or device.stale_after_ms is None or not draft.good(*paths):
+            continue
+        least_ms = POLLS_BEFORE_STALE * device.poll_ms
+        if device.stale_after_ms < least_ms:
+            allowed = f"at least {least_ms}, {POLLS_BEFORE_STALE} polls of {device.poll_ms} ms"
+            yield Problem(
+                path=paths[1], read=shown(device.stale_after_ms), allowed=allowed, hint="raise it or poll faster"
+            )
+
+
+def inverters_fall_back(draft: Draft) -> Iterator[Problem]:
+    """The energy barrier is void without the device's own watchdog; the barrier and the cycle must fit into it."""
+    site = draft.site
+    for i, unit in enumerate(site.unit):
+        profile = next((draft.profiles.get(row.profile) for row in site.device if row.name == unit.inverter), None)
+        if profile is None or profile.kind != "inverter":
+            continue
+        if profile.control == "none" or profile.watchdog_s is None:
+            lacks = "control" if profile.control == "none" else "watchdog_s"
+            hint = "without it nobody knows how long a command lives on after the controller died"
+            allowed = "an inverter whose profile has control and watchdog_s"
+            yield Problem(
+                path=f"unit[{i}].inverter", read=f"{unit.inverter!r}, {lacks} is missing", allowed=allowed, hint=hint
+            )
+        elif unit.watchdog_s is not None and draft.good(f"unit[{i}].watchdog_s", "cycle_ms", "energy.taper_s"):
+            yield from _times(site, unit.watchdog_s, f"unit[{i}].watchdog_s")
+
+
+def _times(site: Site, watchdog_s: int, path: str) -> Iterator[Problem]:
+    needed_s = -(-site.cycle_ms // 1000) + watchdog_s
+    if site.energy.taper_s < needed_s:
+        allowed = f"at least {needed_s}: one cycle of {site.cycle_ms} ms and {path} = {watchdog_s}"
+        yield Problem(path="energy.taper_s", read=shown(site.energy.taper_s), allowed=allowed)
+    if CYCLES_IN_WATCHDOG * site.cycle_ms > watchdog_s * 1000:
+        allowed = f"at most {watchdog_s * 1000 // CYCLES_IN_WATCHDOG}, a third of {path} = {watchdog_s}"
+        hint = "a command must be refreshed before the inverter gives it up"
+        yield Problem(path="cycle_ms", read=shown(site.cycle_ms), allowed=allowed, hint=hint)
+
+
+def energy_is_in_order(draft: Draft) -> Iterator[Problem]:
+    """0 <= floor <= reserve < ceiling <= 100."""
+    energy = draft.site.energy
+    if draft.good("energy.floor_pct", "energy.ceiling_pct") and energy.floor_pct >= energy.ceiling_pct:
+        allowed = f"less than energy.ceiling_pct = {energy.ceiling_pct}"
+        yield Problem(path="energy.floor_pct", read=shown(energy.floor_pct), allowed=allowed)
+        return
+    if not draft.good("energy.floor_pct", "energy.ceiling_pct", "energy.reserve_pct"):
+        return
+    if not energy.floor_pct <= energy.reserve_pct < energy.ceiling_pct:
+        allowed = f"from energy.floor_pct = {energy.floor_pct} to below energy.ceiling_pct = {energy.ceiling_pct}"
+        yield Problem(path="energy.reserve_pct", read=shown(energy.reserve_pct), allowed=allowed)
+
+
+def default_is_one_thing(draft: Draft) -> Iterator[Problem]:
+    """While the utility is silent either a program runs or a power holds that the units can give."""
+    default, path = draft.site.utility.default, "utility.default"
+    if not draft.good(f"{path}.program", f"{path}.power_w"):
+        return
+    if (default.program is None) == (default.power_w is None):
+        read = "neither program nor power_w" if default.program is None else "both program and power_w"
+        yield Problem(path=path, read=read, allowed="one of the two", hint='program = "hold" rests at 0 W')
+    ratings = [f"unit[{i}].{key}" for i in range(len(draft.site.unit)) for key in ("charge_max_w", "discharge_max_w")]
+    if default.power_w is None or not draft.good("unit", *ratings):
+        return
+    low_w = -sum(unit.charge_max_w for unit in draft.site.unit)
+    high_w = sum(unit.discharge_max_w for unit in draft.site.unit)
+    if not low_w <= default.power_w <= high_w:
+        hint = "positive is toward the grid"
+        allowed = f"from {low_w} to {high_w}, the units' nameplate together"
+        yield Problem(path=f"{path}.power_w", read=shown(default.power_w), allowed=allowed, hint=hint)
+
+
+def door_can_listen(draft: Draft) -> Iterator[Problem]:
+    """The utility's server has a host and a port."""
+    if draft.good("utility.listen"):
+        try:
+            host_and_port(draft.site.utility.listen)
+        except ValueError as error:
+            listen = shown(draft.site.utility.listen)
+            yield Problem(path="utility.listen", read=listen, allowed="HOST:PORT", hint=str(error))
+
+
+def calendar_is_readable(draft: Draft) -> Iterator[Problem]:
+    """The time zone exists and every window's crontab line can be read in one way only."""
+    if draft.good("timezone"):
+        try:
+            ZoneInfo(draft.site.timezone)
+        except (KeyError, ValueError, OSError):
+            hint = nearest(draft.site.timezone, available_timezones())
+            allowed = "an IANA time zone, as Europe/Berlin"
+            yield Problem(path="timezone", read=shown(draft.site.timezone), allowed=allowed, hint=hint)
+    for i, window in enumerate(draft.site.window):
+        path = f"window[{i}].start"
+        hint = _crontab_problem(window.start) if draft.good(path) else ""
+        if hint:
+            allowed = "minute hour day month weekday, as 0 17 * * mon-fri"
+            yield Problem(path=path, read=shown(window.start), allowed=allowed, hint=hint)
+
+
+def _crontab_problem(line: str) -> str:
+    try:
+        CronTrigger.from_crontab(line, timezone="UTC")
+    except ValueError as error:
+        return str(error)
+    if any(character.isdigit() for character in line.split()[4].partition("/")[0]):
+        return "name the weekdays mon .. sun: with numbers one program's Monday is another's Sunday"
+    return ""
+
+
+CHECKS: tuple[Callable[[Draft], Iterator[Problem]], ...] = (
+    names_are_single,
+    devices_are_known,
+    devices_are_used_once,
+    addresses_fit,
+    readings_outlive_polls,
+    inverters_fall_back,
+    energy_is_in_order,
+    default_is_one_thing,
+    door_can_listen,
+    calendar_is_readable,
+)

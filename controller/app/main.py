@@ -1,0 +1,188 @@
+"""The command line: linepack check | init | run | replay | explain."""
+
+import asyncio
+import logging
+import signal
+import sys
+import traceback
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import msgspec
+
+from controller.app import systemd
+from controller.app.blank import blank
+from controller.app.sitefile import SiteError, load
+from controller.app.summary import summary
+from controller.model import Site, State
+
+EXIT_WRONG = 1
+EXIT_CONFIG = 78  # EX_CONFIG of sysexits.h: systemd does not restart on it
+
+
+def check(args: Namespace) -> int:
+    """Print every problem of a site file, or what was understood of it."""
+    site = _load(args.site)
+    if site is None:
+        return EXIT_WRONG
+    print(f"{args.site}: no problem found\n{summary(site)}")
+    return 0
+
+
+def init(args: Namespace) -> int:
+    """Write a commented site file; never over one that exists."""
+    text = blank()
+    try:
+        with args.file.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        print(f"{args.file}: exists already and was left as it is; name another file", file=sys.stderr)
+        return EXIT_WRONG
+    except OSError as error:
+        print(f"{args.file}: could not be written: {error.strerror}", file=sys.stderr)
+        return EXIT_WRONG
+    print(f"{args.file}: written. Edit it, then: linepack check {args.file}")
+    return 0
+
+
+def run(args: Namespace) -> int:
+    """Run the site until SIGTERM or SIGINT."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
+    site = _load(args.site)
+    if site is None:
+        return EXIT_CONFIG
+    asyncio.run(_run(site, args.site.parent))
+    return 0
+
+
+async def _run(site: Site, base: Path) -> None:
+    from controller.app.service import Service, serve  # drivers take long to load; no other command needs them
+
+    stop = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    await serve(Service(site, base, state=_last_state(site, base), notify=systemd.notify), stop)
+    systemd.notify("STOPPING=1")
+
+
+def _last_state(site: Site, base: Path) -> State | None:
+    """Return the latched faults of the last run, None when its journal has none or cannot be read."""
+    from controller.journal import JournalError, last_state
+
+    try:
+        return last_state(base / site.journal.directory)
+    except JournalError as error:
+        logging.getLogger("linepack").info("nothing is taken over from the last run: %s", error)
+        return None
+
+
+def replay(args: Namespace) -> int:
+    """Decide every entry of a journal anew and compare bit for bit."""
+    from controller.journal import replay_report
+
+    return _report(replay_report(args.journal))
+
+
+def explain(args: Namespace) -> int:
+    """Tell one decision of a journal as a person would."""
+    from controller.journal import explain_report
+
+    return _report(explain_report(args.journal, args.at))
+
+
+def _report(result: tuple[int, str]) -> int:
+    code, text = result
+    print(text)
+    return code
+
+
+def _load(path: Path) -> Site | None:
+    """Return the site, or print all its problems and return None."""
+    try:
+        return load(path)
+    except SiteError as error:
+        for problem in error.problems:
+            print(f"{path}: {problem}", file=sys.stderr)
+        count = len(error.problems)
+        print(f"{path}: {count} problem{'s' if count > 1 else ''}", file=sys.stderr)
+        return None
+
+
+def _site_argument(command: ArgumentParser) -> None:
+    command.add_argument("site", type=Path, metavar="SITE", help="the site file, TOML")
+
+
+def _file_argument(command: ArgumentParser) -> None:
+    place = Path("site.toml")
+    command.add_argument("file", type=Path, metavar="FILE", nargs="?", default=place, help=f"default: {place}")
+
+
+def _journal_argument(command: ArgumentParser) -> None:
+    command.add_argument(
+        "journal", type=Path, metavar="JOURNAL", help="the journal's directory, or one of its segments"
+    )
+
+
+def _at_argument(command: ArgumentParser) -> None:
+    when = (
+        'ISO date and time, HH:MM[:SS] on the last day, or "last" (default); without an offset in the site\'s time zone'
+    )
+    command.add_argument("--at", metavar="TIME", default="last", help=when)
+
+
+class Command(msgspec.Struct, frozen=True, kw_only=True):
+    """One command. Its help is the first line of its function."""
+
+    usage: str
+    run: Callable[[Namespace], int]
+    arguments: tuple[Callable[[ArgumentParser], None], ...]
+
+    @property
+    def does(self) -> str:
+        """Return what it does, one line."""
+        return (self.run.__doc__ or "").splitlines()[0]
+
+
+COMMANDS = (
+    Command(usage="check SITE", run=check, arguments=(_site_argument,)),
+    Command(usage="init [FILE]", run=init, arguments=(_file_argument,)),
+    Command(usage="run SITE", run=run, arguments=(_site_argument,)),
+    Command(usage="replay JOURNAL", run=replay, arguments=(_journal_argument,)),
+    Command(usage="explain JOURNAL [--at TIME]", run=explain, arguments=(_journal_argument, _at_argument)),
+)
+
+
+def parser() -> ArgumentParser:
+    """Return the parser of the command line."""
+    top = ArgumentParser(
+        prog="linepack",
+        description="Controller of a battery site: keeps the local rules, follows the utility inside them, says why.",
+        epilog=f"Exit codes: 0 well, {EXIT_WRONG} something is wrong, 2 wrong usage, {EXIT_CONFIG} run: bad site file.",
+    )
+    top.add_argument("--version", action="version", version=f"linepack {version('linepack')}")
+    rows = top.add_subparsers(metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        row = rows.add_parser(command.usage.split()[0], help=command.does, description=command.does)
+        row.set_defaults(run=command.run)
+        for argument in command.arguments:
+            argument(row)
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Do what the command line says and return the exit code."""
+    args = parser().parse_args(argv)
+    command: Callable[[Namespace], int] = args.run
+    try:
+        return command(args)
+    except Exception as error:  # noqa: BLE001 - the only one: what nobody foresaw is told and ends the process
+        traceback.print_exc()
+        ends = "This is a fault of Linepack itself. If it ran a site, the devices now fall back on their own timers."
+        print(f"linepack: {type(error).__name__}: {error}\n{ends}", file=sys.stderr)
+        return EXIT_WRONG
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,208 @@
+"""The site service: the same in the field, in lockstep on virtual time, and on the bench."""
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+from controller.app.board import Board
+from controller.app.calendar import Calendar
+from controller.app.outlet import Outlet
+from controller.app.wiring import links
+from controller.engine import step
+from controller.gate import check
+from controller.journal import Entry, JournalError, JournalWriter
+from controller.link.clock import Clock
+from controller.model import FAULTS, Decision, Site, Snapshot, State
+from controller.utility.sunspec import SunSpecDoor
+
+log = logging.getLogger("linepack")
+
+CLOCK_JUMP_MS = 2000
+SYNC_EVERY_MS = 5000
+LATE_CYCLES = 3  # a cycle this many times late does not feed the watchdog
+
+
+class Service:
+    """One site. run() ends only when it is cancelled or when a cycle failed."""
+
+    def __init__(
+        self,
+        site: Site,
+        base: Path,
+        *,
+        state: State | None = None,
+        clock: Clock | None = None,
+        notify: Callable[[str], None] = lambda message: None,
+        sync_off_loop: bool = True,
+    ) -> None:
+        """Build everything that the site file names; base is the folder its paths are relative to.
+
+        state: what stood when the last run ended. notify: where "READY=1" and "WATCHDOG=1" go. sync_off_loop: flush
+        the journal to the disk from a thread; False leaves that to the operating system.
+        """
+        self.site = site
+        self.clock = clock or Clock()
+        self.board = Board(site, self.clock, self._wake)
+        self.links = links(site, self.board, self.clock)
+        self.door = SunSpecDoor(site, self.board, self.clock)
+        self.snapshot: Snapshot | None = None
+        self.decision: Decision | None = None
+        self._state = state or State()
+        self._journal_at = base / site.journal.directory
+        self._journal: JournalWriter | None = None
+        self._notify, self._sync_off_loop = notify, sync_off_loop
+        self._calendar = Calendar(site)
+        self._outlets = {
+            unit.inverter: Outlet(unit.inverter, self.links[unit.inverter], self.board, self.clock)
+            for unit in site.unit
+        }
+        self._changed, self._decided = asyncio.Event(), asyncio.Event()
+        self._unrecorded: deque[Entry] = deque()  # at most the decisions of one turn of the loop
+        self.decisions = 0
+        self._synced_ms = 0
+        self._synced = True  # what was flushed last is on the disk
+        self._utc_offset_ms: int | None = None
+        self._told: dict[tuple[str, str], bool] = {}
+
+    async def run(self) -> None:
+        """Connect, decide, write, until cancelled. Raises whatever made a cycle fail."""
+        await self.door.start()
+        try:
+            async with asyncio.TaskGroup() as group:
+                for name, link in self.links.items():
+                    group.create_task(link.run(), name=f"link {name}")
+                group.create_task(self._on_change(), name="changes")
+                group.create_task(self._on_decided(), name="record")
+                await self._cycles()
+        finally:
+            for outlet in self._outlets.values():
+                outlet.cancel()
+            self._tell_and_record()
+            await self.door.close()
+            if self._journal is not None:
+                self._journal.close()
+
+    async def _cycles(self) -> None:
+        cycle_ms = self.site.cycle_ms
+        due_ms = self.clock.now_ms()
+        self._decide()
+        self._notify("READY=1")
+        while True:
+            late_ms = self.clock.now_ms() - due_ms
+            for outlet in self._outlets.values():
+                await outlet.finished()
+            for link in self.links.values():
+                link.tick()
+            if late_ms < LATE_CYCLES * cycle_ms:
+                self._notify("WATCHDOG=1")
+            await self._sync()
+            now_ms = self.clock.now_ms()
+            due_ms += cycle_ms * max(1, -(-(now_ms - due_ms) // cycle_ms))
+            await asyncio.sleep((due_ms - now_ms) / 1000)
+            self.door.tick()
+            self._decide()
+
+    async def _on_change(self) -> None:
+        """Decide as soon as something came that must not wait for the cycle."""
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            self._decide()
+
+    def _wake(self) -> None:
+        self._changed.set()
+
+    def _decide(self) -> None:
+        """Freeze, decide, check, hand to the outlets."""
+        utc_ms = self.clock.utc_ms()
+        self._watch_clock(utc_ms)
+        snapshot = self.board.freeze(self._calendar.program(utc_ms))
+        before = self._state
+        self._state, decision = step(self.site, before, snapshot)
+        for verdict in check(self.site, snapshot, decision.commands):
+            device = verdict.command.device
+            if verdict.refused:
+                self._outlets[device].forget()
+                self.board.noticed("command_refused", device, verdict.refused)
+            else:
+                self._outlets[device].put(verdict.command)
+                self.board.noticed("command_refused", device, None)
+        self.snapshot, self.decision = snapshot, decision
+        self._unrecorded.append(Entry(seq=self.decisions, state=before, snapshot=snapshot, decision=decision))
+        self.decisions += 1
+        self._decided.set()
+
+    async def _on_decided(self) -> None:
+        """Tell and record what was decided, after its commands are on their way."""
+        while True:
+            await self._decided.wait()
+            self._decided.clear()
+            self._tell_and_record()
+
+    def _tell_and_record(self) -> None:
+        while self._unrecorded:
+            entry = self._unrecorded.popleft()
+            self.door.publish(entry.snapshot, entry.decision)
+            self._record(entry)
+            self._tell(entry.decision)
+
+    def _record(self, entry: Entry) -> None:
+        try:
+            if self._journal is None:
+                limit = self.site.journal.max_mb * 1_000_000
+                self._journal = JournalWriter(self._journal_at, self.site, limit)
+            self._journal.append(entry)
+        except JournalError as error:
+            self.board.noticed("journal_full", "journal", str(error))
+        else:
+            if self._synced:
+                self.board.noticed("journal_full", "journal", None)
+
+    async def _sync(self) -> None:
+        now_ms = self.clock.now_ms()
+        if self._journal is None or not self._sync_off_loop or now_ms - self._synced_ms < SYNC_EVERY_MS:
+            return
+        self._synced_ms = now_ms
+        try:
+            await asyncio.to_thread(self._journal.sync)
+        except JournalError as error:
+            self._synced = False
+            self.board.noticed("journal_full", "journal", str(error))
+        else:
+            self._synced = True
+
+    def _watch_clock(self, utc_ms: int) -> None:
+        offset_ms = utc_ms - self.clock.now_ms()
+        known_ms, self._utc_offset_ms = self._utc_offset_ms, offset_ms
+        jumped_ms = 0 if known_ms is None else offset_ms - known_ms
+        detail = f"by {jumped_ms / 1000:+.1f} s" if abs(jumped_ms) > CLOCK_JUMP_MS else None
+        self.board.noticed("clock_jumped", "controller", detail)
+
+    def _tell(self, decision: Decision) -> None:
+        """Log once when a fault begins and once when it is over."""
+        now = {(fault.fault, fault.device): fault for fault in decision.faults}
+        for key, fault in now.items():
+            if key not in self._told:
+                row = FAULTS[fault.fault]
+                log.warning("%s %s: %s. %s Check: %s.", fault.device, row.name, row.means, fault.detail, row.check)
+        for name, device in self._told:
+            if (name, device) not in now:
+                log.info("%s %s: over", device, name)
+        self._told = dict.fromkeys(now, True)
+
+
+async def serve(service: Service, stop: asyncio.Event) -> None:
+    """Run a service until stop is set or it fails."""
+    running = asyncio.ensure_future(service.run())
+    stopping = asyncio.ensure_future(stop.wait())
+    await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if running.done():
+        return running.result()
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+    return None

@@ -1,0 +1,304 @@
+"""One SunSpec device on a Modbus line: found by discovery, polled for readings, commanded by model 704.
+
+Laws:
+- Every poll reads the header in front of the points it believes. A header that changed means the map moved: the device
+  is discovered anew. A connection that was renewed by anyone means the same.
+- The device met first stays the device of this address: another Mn, Md or SN gives no readings and gets no writes.
+- Nothing is written before a reading was heard on the present connection, nor while the device is in local control.
+- The heartbeat of 715 is written only when the supervised loop has ticked since the last one.
+"""
+
+import asyncio
+
+from controller.codec import sunspec_readings
+from controller.codec.sunspec import HEADER, CodecError, Value, Values, decode, spoiled
+from controller.codec.sunspec_control import CONTROL_MODEL, HEARTBEAT_MODEL, heartbeat_write, power_writes
+from controller.link import Inbox, LinkError
+from controller.link.clock import Clock
+from controller.link.modbus import ModbusException, ModbusLine, backoff_s
+from controller.link.sunspec_discovery import DeviceMap, FoundModel, Span, discover, spans
+from controller.model import Command, FaultName, Profile
+
+SLOW_EVERY_POLLS = 4  # settings and the local/remote switch
+HEARTBEAT_EVERY_MS = 1000  # 715.ControllerHb counts seconds
+FAILURES_MAX = 3  # polls in a row without an answer, then the device is discovered anew
+CLEAN_MS = 10_000  # polls must pass clean for so long before a notice is withdrawn
+_PASSING: tuple[FaultName, ...] = ("bad_reply", "map_moved")
+
+
+class _StartOver(LinkError):
+    """The device is there, but not as it was discovered."""
+
+
+class SunSpecLink:
+    """One device. Reports to inbox under the name device; the line may be shared with other units."""
+
+    def __init__(  # noqa: PLR0913  one wire, one place on it, one kind, one pace, and where to report
+        self,
+        line: ModbusLine,
+        unit: int,
+        device: str,
+        profile: Profile,
+        *,
+        poll_ms: int,
+        inbox: Inbox,
+        clock: Clock,
+    ) -> None:
+        self._line, self._unit, self._device, self._profile = line, unit, device, profile
+        self._poll_ms, self._inbox, self._clock = poll_ms, inbox, clock
+        self._identity: tuple[Value, ...] | None = None  # Mn, Md, SN
+        self._map = DeviceMap(base=0, models=(), problems=())
+        self._fast: tuple[FoundModel, ...] = ()
+        self._slow: tuple[FoundModel, ...] = ()
+        self._blocks: dict[int, bytes] = {}
+        self._values: dict[int, Values] = {}
+        self._spoiled: dict[int, tuple[str, ...]] = {}
+        self._uncontrolled = "it was not discovered yet"  # why it cannot be commanded at all
+        self._connects = -1  # the line's count of connects at the last discovery
+        self._joined = True  # until the device refuses a read across two models
+        self._ready = False  # a reading was heard since the last discovery
+        self._ticked = False
+        self._beat: int | None = None  # last ControllerHb, None where the device takes none
+        self._beat_ms = 0
+        self._attempt = 0
+        self._rejected = line.counters.rejected
+        self._standing: dict[FaultName, tuple[str, int]] = {}  # detail, last seen
+
+    async def run(self) -> None:
+        """Connect, discover, poll and start over until cancelled, then close the line."""
+        try:
+            while True:
+                await self._life()
+                self._ready = False
+                await asyncio.sleep(backoff_s(self._attempt))
+                self._attempt += 1
+        finally:
+            self._ready = False
+            await self._line.close()
+
+    async def send(self, command: Command) -> None:
+        """Write a power set point with its lease. Not running is a set point of 0 W, held like any other.
+
+        Raises LinkError when it may not be written, does not fit the device, or was not acknowledged.
+        """
+        assert command.device == self._device, f"a command for {command.device} came to {self._device}"
+        if reason := self._refusal():
+            raise LinkError(f"{self._device}: the set point was not written: {reason}")
+        power_w = command.power_w * self._profile.power_sign if command.running else 0
+        try:
+            writes = power_writes(self._blocks[CONTROL_MODEL], power_w, command.valid_ms)
+        except CodecError as error:
+            raise LinkError(f"{self._device}: the set point was not written: {error}") from error
+        control = self._map.model(CONTROL_MODEL)
+        for write in writes:
+            await self._line.write(self._unit, control.address + write.offset, write.registers)
+
+    def tick(self) -> None:
+        """Allow one more heartbeat: the supervised loop has finished a cycle."""
+        self._ticked = True
+
+    async def _life(self) -> None:
+        """Live through one connection, from connecting to whatever ends it."""
+        try:
+            await self._open()
+            await self._polling()
+        except _StartOver:
+            self._withdraw("link_down")
+        except LinkError as error:
+            self._notice("link_down", str(error))
+
+    async def _open(self) -> None:
+        """Connect if need be, discover, and make sure that it is the device met first."""
+        await self._line.connect()
+        connects = self._line.counters.connects
+        found = await discover(self._line, self._unit)
+        self._recognise(found)
+        if moves := _moves(self._map, found):
+            self._notice("map_moved", moves)
+        if found.problems:
+            self._notice("bad_reply", "; ".join(found.problems))
+        fast, slow = sunspec_readings.wanted(self._profile.kind, found.readable)
+        if not fast:
+            listed = ", ".join(str(model.model_id) for model in found.models)
+            raise LinkError(
+                f"unit {self._unit} has no model that a {self._profile.kind} is read by, only {listed}; "
+                "check whether the profile fits the device"
+            )
+        self._map, self._connects, self._joined = found, connects, True
+        self._fast, self._slow = tuple(map(found.model, fast)), tuple(map(found.model, slow))
+        self._blocks, self._values, self._spoiled = {}, {}, {}
+        for model in self._fast + self._slow:
+            self._keep(model, model.block)
+        beat = self._values.get(HEARTBEAT_MODEL, {}).get("ControllerHb")
+        self._beat = beat if isinstance(beat, int) else None
+        self._check_control()
+
+    def _recognise(self, found: DeviceMap) -> None:
+        """Raise _StartOver for another device than the one met first, LinkError when it does not tell who it is."""
+        values = decode(found.model(1).block) if 1 in found.readable else {}
+        now = tuple(values.get(point) for point in ("Mn", "Md", "SN"))
+        met = self._identity or now
+        if any(new is None and old is not None for new, old in zip(now, met, strict=True)) or not any(now):
+            raise LinkError(
+                f"unit {self._unit} does not tell maker, model and serial number; check whether it starts up"
+            )
+        if any(old is not None and new != old for new, old in zip(now, met, strict=True)):
+            first, other = (" ".join(str(part) for part in who if part is not None) for who in (met, now))
+            self._notice("wrong_device", f"{other} answers where {first} was met; it is neither read nor commanded")
+            raise _StartOver("another device")
+        self._identity = now
+        self._withdraw("wrong_device")
+
+    def _check_control(self) -> None:
+        """Find out whether the device can be commanded and tell it when the profile says so but the device does not."""
+        if self._profile.control != "sunspec_704":
+            self._uncontrolled = "its profile allows no control"
+            return
+        try:
+            power_writes(self._blocks[CONTROL_MODEL], 0, 1000)
+        except KeyError:
+            self._uncontrolled = "it has no model 704"
+        except CodecError as error:
+            self._uncontrolled = str(error)
+        else:
+            self._uncontrolled = ""
+            self._withdraw("write_failed")
+            return
+        self._notice(
+            "write_failed",
+            f"{self._uncontrolled}: it is never written to; check its firmware and whether remote control is unlocked",
+        )
+
+    async def _polling(self) -> None:
+        """Poll until the line is lost, the device stays silent, or is not as it was discovered."""
+        due_ms, polls, failures = self._clock.now_ms(), 0, 0
+        while True:
+            polls += 1
+            try:
+                await self._poll(settings=polls % SLOW_EVERY_POLLS == 0)
+                failures = self._attempt = 0
+            except _StartOver:
+                raise
+            except LinkError as error:
+                failures += 1
+                if isinstance(error, ModbusException):
+                    self._notice("bad_reply", str(error))
+                if failures == FAILURES_MAX or not self._line.connected:
+                    raise
+            now_ms = self._clock.now_ms()
+            due_ms = max(due_ms + self._poll_ms, now_ms)
+            await asyncio.sleep((due_ms - now_ms) / 1000)
+
+    async def _poll(self, *, settings: bool) -> None:
+        if self._line.counters.connects != self._connects:
+            raise _StartOver("the connection was renewed")
+        for span in spans(self._fast, joined=self._joined):
+            await self._read(span)
+        self._tell(self._clock.now_ms())
+        if settings:
+            await self._read_settings()
+        await self._heartbeat()
+        self._withdraw_passed()
+
+    async def _read(self, span: Span) -> None:
+        """Read models together, or one by one for a device that refuses it."""
+        try:
+            registers = await self._line.read(self._unit, span.address, span.count)
+        except ModbusException:
+            if len(span.parts) == 1:
+                raise
+            self._joined = False
+            for model, count in span.parts:
+                await self._read(Span(address=model.address, parts=((model, count),)))
+            return
+        at = 0
+        for model, count in span.parts:
+            block = registers[at : at + 2 * count]
+            if HEADER.unpack_from(block) != (model.model_id, model.length):
+                raise _StartOver(f"model {model.model_id} is no longer at {model.address}")
+            self._keep(model, block)
+            at += 2 * count
+
+    async def _read_settings(self) -> None:
+        for span in spans(self._slow, joined=self._joined):
+            try:
+                await self._read(span)
+            except ModbusException as error:
+                self._notice("bad_reply", str(error))
+                if len(span.parts) == 1:
+                    # Not told any more: a local/remote switch that cannot be read does not say "remote".
+                    self._values[span.parts[0][0].model_id] = {}
+        if self._slow:
+            self._check_control()
+
+    def _keep(self, model: FoundModel, block: bytes) -> None:
+        self._blocks[model.model_id] = block
+        self._values[model.model_id] = decode(block)
+        self._spoiled[model.model_id] = sunspec_readings.used(model.model_id, spoiled(block))
+
+    def _tell(self, heard_ms: int) -> None:
+        """Report the reading, and what of it could not be believed."""
+        if points := [f"{model_id}.{point}" for model_id, lost in self._spoiled.items() for point in lost]:
+            self._notice("bad_reply", f"{', '.join(points)} not used: the scale factor is missing or not in -10..10")
+        if (rejected := self._line.counters.rejected) > self._rejected:
+            self._notice("bad_reply", f"{rejected - self._rejected} replies did not fit their request")
+            self._rejected = rejected
+        reading = sunspec_readings.reading(self._device, self._profile, self._values, heard_ms)
+        if reading is None:
+            self._notice("bad_reply", "it answers but does not tell its power")
+            return
+        self._inbox.heard(reading)
+        self._ready = True
+
+    async def _heartbeat(self) -> None:
+        now_ms = self._clock.now_ms()
+        due = self._ticked and self._ready and now_ms - self._beat_ms >= HEARTBEAT_EVERY_MS
+        if self._beat is None or self._uncontrolled or not due:
+            return
+        self._ticked, self._beat_ms, self._beat = False, now_ms, self._beat + 1
+        write = heartbeat_write(self._beat)
+        try:
+            await self._line.write(self._unit, self._map.model(HEARTBEAT_MODEL).address + write.offset, write.registers)
+        except ModbusException as error:
+            self._beat = None
+            self._notice("bad_reply", f"it refuses the controller's heartbeat, which is not sent any more: {error}")
+
+    def _refusal(self) -> str:
+        """Return why nothing may be written now, empty when it may."""
+        if self._uncontrolled:
+            return self._uncontrolled
+        if not self._ready or not self._line.connected or self._line.counters.connects != self._connects:
+            return "no reading was heard since the device was last connected to; check its connection"
+        if not sunspec_readings.remote(self._values):
+            return "it is held in local control (715.LocRemCtl); check the switch at the device"
+        return ""
+
+    def _notice(self, fault: FaultName, detail: str) -> None:
+        before = self._standing.get(fault)
+        self._standing[fault] = (detail, self._clock.now_ms())
+        if before is None or before[0] != detail:
+            self._inbox.noticed(fault, self._device, detail)
+
+    def _withdraw(self, fault: FaultName) -> None:
+        if self._standing.pop(fault, None):
+            self._inbox.noticed(fault, self._device, None)
+
+    def _withdraw_passed(self) -> None:
+        """Withdraw what has not been seen again for a while, and link_down at once."""
+        now_ms = self._clock.now_ms()
+        self._withdraw("link_down")
+        for fault in _PASSING:
+            if fault in self._standing and now_ms - self._standing[fault][1] >= CLEAN_MS:
+                self._withdraw(fault)
+
+
+def _moves(old: DeviceMap, new: DeviceMap) -> str:
+    """Tell which models changed their address between two discoveries, empty when none did."""
+    both = old.readable & new.readable
+    moved = [model_id for model_id in sorted(both) if old.model(model_id).address != new.model(model_id).address]
+    if moved and old.base != new.base:
+        return f"the map moved from {old.base} to {new.base}"
+    return ", ".join(
+        f"model {model_id} moved from {old.model(model_id).address} to {new.model(model_id).address}"
+        for model_id in moved
+    )

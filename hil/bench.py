@@ -1,0 +1,271 @@
+"""`make bench`: the figures that have a bar, side by side in one run. Machines are noisy: look at the ratios."""
+
+import argparse
+import asyncio
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from controller.app.sitefile import load, profile
+from controller.engine import Envelope, fold, step
+from controller.link.clock import Clock
+from controller.link.modbus import ModbusLine
+from controller.link.modbus_server import ModbusServer, Request
+from controller.link.sunspec import SunSpecLink
+from controller.model import (
+    AnyReading,
+    Battery,
+    FaultName,
+    Inverter,
+    Limit,
+    Meter,
+    Missing,
+    Order,
+    Site,
+    Snapshot,
+    State,
+)
+from hil.bench_process import measure
+from hil.clock import run_virtual
+from hil.devices import InverterDevice
+from hil.lockstep import lockstep
+from hil.regulation import DEMO_SITE
+from hil.wires import Wires
+
+HOST = "127.0.0.1"
+
+
+class Figure(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the table. held is None where the line is there for comparison only."""
+
+    what: str
+    measured: str
+    bar: str
+    held: bool | None
+
+
+# -- engine -------------------------------------------------------------------------------------------------------
+
+
+def engine_figures() -> list[Figure]:
+    """Time the fold of ten limits and a step with ten units; 20 of its limits narrow something."""
+    limits = [
+        Limit(rule=f"r{n}", priority=n, low_w=-10_000 + 100 * n, high_w=10_000 - 150 * n, because="bench")
+        for n in range(10)
+    ]
+    folds = [_timed_us(lambda: fold(Envelope(-10_000, 10_000), limits)) for _ in range(5000)]
+    site, snapshot = _ten_units()
+    state = step(site, State(), snapshot)[0]
+    steps = [_timed_us(lambda: step(site, state, snapshot)) for _ in range(5000)]
+    return [
+        _figure("fold of 10 limits, p50", _percentile(folds, 50), "us", 10),
+        _figure("one step, 10 units, p99", _percentile(steps, 99), "us", 300),
+        Figure(what="one step, 10 units, p50", measured=f"{_percentile(steps, 50):.0f} us", bar="", held=None),
+    ]
+
+
+def _ten_units() -> tuple[Site, Snapshot]:
+    site = load(DEMO_SITE)
+    unit, meter = site.unit[0], site.device[1]
+    inverter = next(d for d in site.device if d.name == unit.inverter)
+    battery = next(d for d in site.device if d.name == unit.battery)
+    units, devices, readings = [], [meter], list[AnyReading]()
+    readings.append(Meter(device=meter.name, sampled_ms=100_000, heard_ms=100_000, power_w=0))
+    for n in range(10):
+        names = {"name": f"u{n}", "inverter": f"i{n}", "battery": f"b{n}"}
+        units.append(msgspec.structs.replace(unit, **names))
+        devices.append(msgspec.structs.replace(inverter, name=f"i{n}"))
+        devices.append(msgspec.structs.replace(battery, name=f"b{n}"))
+        readings.append(Inverter(device=f"i{n}", sampled_ms=100_000, heard_ms=100_000, power_w=0))
+        readings.append(
+            Battery(
+                device=f"b{n}",
+                sampled_ms=100_000,
+                heard_ms=100_000,
+                soc_bp=3300 + 300 * n,
+                voltage_mv=52_000,
+                charge_max_ma=150_000,
+                discharge_max_ma=150_000,
+            )
+        )
+    poi = msgspec.structs.replace(site.poi, export_max_w=60_000, import_max_w=60_000)
+    order = Order(
+        name="wset",
+        source="bench",
+        kind="target",
+        domain="battery",
+        low_w=40_000,
+        high_w=40_000,
+        starts_ms=0,
+        expires_ms=1 << 50,
+    )
+    snapshot = Snapshot(
+        now_ms=100_000,
+        utc_ms=0,
+        readings=tuple(readings),
+        missing=(Missing(device="none"),),
+        orders=(order,),
+        poi_battery_w=0,
+        utility_silent=False,
+    )
+    return msgspec.structs.replace(site, unit=tuple(units), device=tuple(devices), poi=poi), snapshot
+
+
+# -- discovery ----------------------------------------------------------------------------------------------------
+
+
+class _Inbox:
+    """Ends the wait with the first reading."""
+
+    def __init__(self) -> None:
+        self.first = asyncio.Event()
+
+    def heard(self, reading: AnyReading) -> None:
+        self.first.set()
+
+    def noticed(self, fault: FaultName, device: str, detail: str | None) -> None:
+        """Take no note."""
+
+
+async def _requests_to_first_reading() -> tuple[int, int]:
+    device, requests = InverterDevice(Wires.create(None)), 0
+
+    def counted(request: Request) -> bytes | int | None:
+        nonlocal requests
+        requests += 1
+        return device.answer(request)
+
+    server = ModbusServer(counted)
+    await server.start(HOST, 0)
+    line, inbox = ModbusLine(HOST, server.port), _Inbox()
+    link = SunSpecLink(
+        line, 1, "inverter", profile("inverters/sunspec_der"), poll_ms=60_000, inbox=inbox, clock=Clock()
+    )
+    device.advance()
+    task = asyncio.create_task(link.run())
+    await asyncio.wait_for(inbox.first.wait(), 10)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    ours, requests = requests, 0
+    await asyncio.to_thread(_scan, server.port)
+    await server.close()
+    return ours, requests
+
+
+def _scan(port: int) -> None:
+    from sunspec2.modbus.client import SunSpecModbusClientDeviceTCP
+
+    client = SunSpecModbusClientDeviceTCP(slave_id=1, ipaddr=HOST, ipport=port, timeout=5)
+    client.scan()
+    client.close()
+
+
+def discovery_figures() -> list[Figure]:
+    """Count the requests until the first reading of the emulated 14-model device."""
+    ours, theirs = asyncio.run(_requests_to_first_reading())
+    return [
+        _figure("SunSpec discovery and first read, 14 models", ours, "requests", 20),
+        Figure(what="pysunspec2 scan() of the same device", measured=f"{theirs} requests", bar="", held=None),
+    ]
+
+
+# -- lockstep -----------------------------------------------------------------------------------------------------
+
+
+def lockstep_figures(virtual_s: float) -> list[Figure]:
+    """Time the demo site in lockstep with a set point every 4 s."""
+
+    async def main(folder: Path) -> float:
+        async with lockstep(load(DEMO_SITE), folder) as bench:
+            begun_s = time.perf_counter()
+            for number in range(int(virtual_s / 4)):
+                await bench.utility.ask(3000 if number % 2 else -2000)
+                await bench.wait(4)
+            return virtual_s / (time.perf_counter() - begun_s)
+
+    with tempfile.TemporaryDirectory(prefix="linepack-") as folder:
+        factor = run_virtual(main(Path(folder)))
+    return [
+        Figure(
+            what="lockstep with frames, 1 s cycle",
+            measured=f"{factor:.0f} x real time",
+            bar=">= 120",
+            held=factor >= 120,
+        )
+    ]
+
+
+# -- the table ----------------------------------------------------------------------------------------------------
+
+
+def process_figures() -> list[Figure]:
+    """Run the product as a process; see bench_process."""
+    got = measure()
+    whole_us, bare_us = _percentile(got.whole_us, 50), _percentile(got.bare_us, 50)
+    return [
+        _figure(
+            "utility write acknowledged -> register written, p99", _percentile(got.after_ack_us, 99) / 1000, "ms", 10
+        ),
+        Figure(
+            what="utility write sent -> register written, p50, beside a bare socket pair",
+            measured=f"{whole_us:.0f} us, {bare_us:.0f} us bare: {whole_us / bare_us:.2f} x",
+            bar="<= 3 x",
+            held=whole_us <= 3 * bare_us,
+        ),
+        _figure("controller resident", got.resident_mb, "MB", 80),
+        _figure("controller share of one core on the demo site", got.cpu_pct, "%", 5),
+        _figure("process start -> first safe control, devices answering", got.start_s, "s", 2),
+    ]
+
+
+def _timed_us(work: Callable[[], object]) -> float:
+    begun_ns = time.perf_counter_ns()
+    work()
+    return (time.perf_counter_ns() - begun_ns) / 1000
+
+
+def _percentile(values: list[float], rank_pct: int) -> float:
+    return statistics.quantiles(values, n=100, method="inclusive")[rank_pct - 1]
+
+
+def _figure(what: str, value: float, unit: str, most: float) -> Figure:
+    shown = f"{value:.0f}" if value >= 100 or isinstance(value, int) else f"{value:.2f}"
+    return Figure(what=what, measured=f"{shown} {unit}", bar=f"<= {most:g} {unit}", held=value <= most)
+
+
+def figures(parts: list[str]) -> Iterator[Figure]:
+    """Measure, part by part."""
+    makers = {
+        "engine": engine_figures,
+        "discovery": discovery_figures,
+        "lockstep": lambda: lockstep_figures(600),
+        "process": process_figures,
+    }
+    for part in parts or list(makers):
+        print(f"measuring: {part} ...", file=sys.stderr, flush=True)
+        yield from makers[part]()
+
+
+def main() -> int:
+    """Print the table; exit 1 where a bar was missed."""
+    parser = argparse.ArgumentParser(prog="python -m hil.bench", description=__doc__)
+    parser.add_argument("part", nargs="*", choices=["engine", "discovery", "lockstep", "process", []])
+    parser.add_argument("--json", type=Path)
+    asked = parser.parse_args()
+    rows = list(figures(asked.part))
+    wide = max(len(row.what) for row in rows)
+    for row in rows:
+        mark = {True: "held", False: "MISSED", None: ""}[row.held]
+        print(f"{row.what:<{wide}}  {row.measured:<40} {row.bar:<14} {mark}")
+    if asked.json:
+        asked.json.write_bytes(msgspec.json.format(msgspec.json.encode(rows)))
+    return int(any(row.held is False for row in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

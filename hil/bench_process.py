@@ -1,0 +1,229 @@
+"""The product as a process against emulated devices: how long a command takes through it, what it costs to run.
+
+A bare relay of two sockets does the same two transactions in the same run, on the same devices.
+"""
+
+import asyncio
+import contextlib
+import os
+import select
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from itertools import count
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from controller.link.modbus_server import Request
+from hil.devices import InverterDevice
+from hil.regulation import DEMO_SITE
+from hil.wires import Wires
+
+HOST = "127.0.0.1"
+UTILITY, INVERTER, METER, BATTERY, RELAY = 18502, 18503, 18504, 18505, 18506
+TURNS = 8  # product and relay in turn, so that both meet the same noise
+WRITES = 50  # a turn
+WATCHED_S = 20.0
+BASE = 40000
+
+
+class Measured(msgspec.Struct, frozen=True, kw_only=True):
+    """Times of set points from their sending, and from their acknowledgement, to the inverter's register."""
+
+    start_s: float
+    cpu_pct: float
+    resident_mb: float
+    whole_us: list[float]
+    after_ack_us: list[float]
+    bare_us: list[float]
+
+
+class _Recorded(InverterDevice):
+    """An inverter that tells, through a pipe, when a block write reached its registers."""
+
+    stamps_fd: int
+
+    def answer(self, request: Request) -> bytes | int | None:
+        answer = super().answer(request)
+        if request.function == 16 and request.count > 4:
+            os.write(self.stamps_fd, struct.pack("<q", time.perf_counter_ns()))
+        return answer
+
+
+def play_inverter(stamps_fd: int) -> None:
+    """Run as a process: the inverter whose register writes are timed."""
+
+    async def main() -> None:
+        device = _Recorded(Wires.create(None))
+        device.stamps_fd = stamps_fd
+        await device.start(HOST, INVERTER)
+        await device.run()
+
+    asyncio.run(main())
+
+
+def play_relay() -> None:
+    """Run as a process: the bare socket pair. One request in, acknowledged, one request out, acknowledged."""
+    with _connect(INVERTER) as out:
+        address = _find_704(out)
+        with socket.create_server((HOST, RELAY)) as server:
+            wire, _ = server.accept()
+        wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for number in count():
+            request = wire.recv(260)
+            if not request:
+                break
+            wire.sendall(request[:5] + b"\x06" + request[6:12])
+            registers = b"\0\1\0\1" + request[-4:] + bytes(10) + b"\0\0\0\x0a"
+            body = struct.pack(">BBHHB", 1, 16, address, len(registers) // 2, len(registers)) + registers
+            out.sendall(struct.pack(">HHH", number & 0xFFFF, 0, len(body)) + body)
+            out.recv(260)
+        wire.close()
+
+
+def measure() -> Measured:
+    """Start the product and its devices, time it, then time the bare relay on the same inverter."""
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="linepack-")))
+        wires, site_file = folder / "wires", folder / "site.toml"
+        Wires.create(wires).close()
+        site_file.write_text(DEMO_SITE.read_text().replace(":850", ":1850"))
+        stamps_fd, told = os.pipe()
+        stack.callback(os.close, stamps_fd)
+        stack.callback(os.close, told)
+        start = _Children(stack, stack.enter_context((folder / "log").open("wb")), told)
+        start("-m", "hil.bench_process", "inverter", str(told))
+        start("-m", "hil.main", "device", "meter", "--wires", str(wires), "--port", str(METER))
+        start("-m", "hil.main", "device", "battery", "--wires", str(wires), "--port", str(BATTERY))
+        for port in (INVERTER, METER, BATTERY):
+            _connect(port).close()
+        begun_ns = time.perf_counter_ns()
+        product = start("-m", "controller.app.main", "run", str(site_file))
+        start_s = (_next_stamp_ns(stamps_fd, begun_ns) - begun_ns) / 1e9
+        start("-m", "hil.bench_process", "relay")
+        ours, bare = list[tuple[float, float]](), list[tuple[float, float]]()
+        with _connect(UTILITY) as wire, _connect(RELAY) as relay:
+            address = _find_704(wire)
+            for turn in range(TURNS + 1):
+                mine, theirs = _timed_writes(wire, stamps_fd, address), _timed_writes(relay, stamps_fd, 0)
+                if turn:  # the first one warms both up
+                    ours += mine
+                    bare += theirs
+        cpu_pct, resident_mb = _watch(product.pid)
+    return Measured(
+        start_s=start_s,
+        cpu_pct=cpu_pct,
+        resident_mb=resident_mb,
+        whole_us=[whole_us for whole_us, _ in ours],
+        after_ack_us=[after_us for _, after_us in ours],
+        bare_us=[whole_us for whole_us, _ in bare],
+    )
+
+
+class _Children:
+    """Starts processes and sees that they end."""
+
+    def __init__(self, stack: contextlib.ExitStack, log: BinaryIO, inherited_fd: int) -> None:
+        self._stack, self._log, self._inherited_fd = stack, log, inherited_fd
+
+    def __call__(self, *arguments: str) -> "subprocess.Popen[bytes]":
+        command = [sys.executable, *arguments]
+        child = subprocess.Popen(command, stdout=self._log, stderr=self._log, pass_fds=(self._inherited_fd,))
+        self._stack.callback(_stop, child)
+        return child
+
+
+def _stop(child: "subprocess.Popen[bytes]") -> None:
+    if child.poll() is None:
+        child.terminate()
+        try:
+            child.wait(5)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+def _connect(port: int) -> socket.socket:
+    """Connect as soon as somebody listens."""
+    deadline_s = time.perf_counter() + 10
+    while True:
+        try:
+            wire = socket.create_connection((HOST, port), 5)
+        except OSError:
+            if time.perf_counter() > deadline_s:
+                raise
+            _pause(0.05)
+        else:
+            wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return wire
+
+
+def _pause(pause_s: float) -> None:
+    """Wait in real time: real processes are timed here."""
+    select.select([], [], [], pause_s)
+
+
+def _find_704(wire: socket.socket) -> int:
+    address = BASE + 2
+    while True:
+        model, length = struct.unpack(">HH", _read(wire, address, 2))
+        if model == 704:
+            return address + 22
+        address += 2 + length
+
+
+def _read(wire: socket.socket, address: int, count: int) -> bytes:
+    wire.sendall(struct.pack(">HHHBBHH", 1, 0, 6, 1, 3, address, count))
+    return wire.recv(300)[9:]
+
+
+def _timed_writes(wire: socket.socket, stamps_fd: int, address: int) -> list[tuple[float, float]]:
+    """Return (from sending, from the acknowledgement) to the register write in us, for WRITES set points."""
+    times = []
+    for number in range(WRITES):
+        registers = struct.pack(">HHi", 1, 1, 1000 + number)
+        body = struct.pack(">BBHHB", 1, 16, address, 4, 8) + registers
+        sent_ns = time.perf_counter_ns()
+        wire.sendall(struct.pack(">HHH", number, 0, len(body)) + body)
+        wire.recv(300)
+        acknowledged_ns = time.perf_counter_ns()
+        written_ns = _next_stamp_ns(stamps_fd, sent_ns)
+        times.append(((written_ns - sent_ns) / 1000, max(0, written_ns - acknowledged_ns) / 1000))
+        _pause(0.01)
+    return times
+
+
+def _next_stamp_ns(stamps_fd: int, after_ns: int) -> int:
+    """Return when the inverter took the first write after after_ns; earlier ones are passed over."""
+    while select.select([stamps_fd], [], [], 20.0)[0]:
+        stamp_ns = int(struct.unpack("<q", os.read(stamps_fd, 8))[0])
+        if stamp_ns > after_ns:
+            return stamp_ns
+    raise TimeoutError("no write reached the inverter")
+
+
+def _watch(pid: int) -> tuple[float, float]:
+    """Return the CPU share in percent of one core over WATCHED_S, and the peak resident size in MB."""
+    ticks = os.sysconf("SC_CLK_TCK")
+
+    def cpu_s() -> float:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / ticks
+
+    before_s, begun_s = cpu_s(), time.perf_counter()
+    _pause(WATCHED_S)
+    share_pct = 100 * (cpu_s() - before_s) / (time.perf_counter() - begun_s)
+    peak = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return share_pct, int(peak.split()[1]) / 1000
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "inverter":
+        play_inverter(int(sys.argv[2]))
+    else:
+        play_relay()

@@ -1,0 +1,255 @@
+"""The board, the outlet and the calendar: what a snapshot holds, when a command is sent, which window is open."""
+
+import asyncio
+from datetime import UTC, datetime
+
+import msgspec
+import pytest
+
+from controller.app.board import Board
+from controller.app.calendar import Calendar
+from controller.app.outlet import Outlet
+from controller.link import LinkError
+from controller.link.clock import Clock
+from controller.model import Command, Inverter, Site, Window
+from hil.clock import run_virtual
+from tests.words import a_battery, a_meter, a_site, a_target, an_inverter
+
+
+class HandClock(Clock):
+    """A clock that a test moves."""
+
+    def __init__(self, now_ms: int = 100_000) -> None:
+        self.at_ms = now_ms
+
+    def now_ms(self) -> int:
+        return self.at_ms
+
+    def utc_ms(self) -> int:
+        return 1_780_000_000_000 + self.at_ms
+
+
+def a_board(site: Site | None = None) -> tuple[Board, HandClock, list[int]]:
+    clock, changes = HandClock(), []
+    board = Board(site or a_site(), clock, lambda: changes.append(clock.at_ms))
+    return board, clock, changes
+
+
+def test_at_the_start_everything_is_missing_and_the_utility_silent() -> None:
+    board, _, _ = a_board()
+    snapshot = board.freeze("")
+    assert {m.device: m.age_ms for m in snapshot.missing} == {"meter": None, "inverter1": None, "battery1": None}
+    assert snapshot.utility_silent
+    assert snapshot.poi_battery_w is None
+
+
+@pytest.mark.parametrize(("age_ms", "fresh"), [(0, True), (3000, True), (3001, False)])
+def test_a_reading_counts_until_it_is_stale_and_then_its_age_is_told(age_ms: int, fresh: bool) -> None:
+    board, clock, _ = a_board()
+    board.heard(a_meter(500))
+    clock.at_ms += age_ms
+    snapshot = board.freeze("")
+    assert (snapshot.readings == (a_meter(500),)) is fresh
+    if not fresh:
+        assert next(m.age_ms for m in snapshot.missing if m.device == "meter") == age_ms
+
+
+def test_an_older_sample_never_replaces_a_younger_one() -> None:
+    board, _, _ = a_board()
+    board.heard(a_meter(500, 99_900))
+    board.heard(a_meter(900, 99_000))
+    assert board.freeze("").readings == (a_meter(500, 99_900),)
+
+
+@pytest.mark.parametrize(
+    ("sampled_ms", "expected_w"), [(99_000, 1000), (99_250, 1500), (99_500, 2000), (99_900, 2800), (100_000, 3000)]
+)
+def test_battery_power_is_taken_at_the_meter_samples_own_time(sampled_ms: int, expected_w: int) -> None:
+    board, _, _ = a_board()
+    for at_ms, power_w in ((99_000, 1000), (99_500, 2000), (100_000, 3000)):
+        board.heard(an_inverter(power_w, at_ms=at_ms))
+    board.heard(a_meter(0, sampled_ms))
+    assert board.freeze("").poi_battery_w == expected_w
+
+
+def test_battery_power_is_unknown_while_one_inverter_is_silent_or_does_not_tell_it() -> None:
+    board, _, _ = a_board(a_site(2))
+    board.heard(a_meter(0))
+    board.heard(an_inverter(500, 1))
+    assert board.freeze("").poi_battery_w is None
+    board.heard(an_inverter(None, 2))
+    assert board.freeze("").poi_battery_w is None
+    board.heard(an_inverter(700, 2))
+    assert board.freeze("").poi_battery_w == 1200
+
+
+def test_an_order_lives_as_long_as_its_lease_and_wakes_the_site() -> None:
+    board, clock, changes = a_board()
+    board.order(a_target(3000, lease_ms=5000))
+    assert changes == [100_000]
+    clock.at_ms = 104_999
+    assert [o.low_w for o in board.freeze("").orders] == [3000]
+    clock.at_ms = 105_000
+    assert board.freeze("").orders == ()
+    board.withdraw("wset")
+    assert changes == [100_000], "what has lapsed is not withdrawn again"
+
+
+def test_an_order_replaces_the_one_of_its_name_and_waits_for_its_start() -> None:
+    board, clock, changes = a_board()
+    board.order(a_target(3000))
+    board.order(a_target(4000))
+    later = msgspec.structs.replace(a_target(1000, at_ms=101_000), name="later")
+    board.order(later)
+    assert [o.low_w for o in board.freeze("").orders] == [4000]
+    clock.at_ms = 101_000
+    assert [o.low_w for o in board.freeze("").orders] == [4000, 1000]
+    board.withdraw("wset")
+    assert [o.low_w for o in board.freeze("").orders] == [1000]
+    assert len(changes) == 4
+
+
+def test_the_utility_is_silent_after_its_time_unless_a_target_of_its_still_lives() -> None:
+    board, clock, _ = a_board()
+    board.utility_heard()
+    assert not board.freeze("").utility_silent
+    clock.at_ms += 60_000
+    assert not board.freeze("").utility_silent
+    clock.at_ms += 1
+    assert board.freeze("").utility_silent
+    board.order(a_target(10, at_ms=clock.at_ms, lease_ms=600_000))
+    clock.at_ms += 599_000
+    assert not board.freeze("").utility_silent
+
+
+def test_only_what_must_not_wait_wakes_the_site() -> None:
+    board, _, changes = a_board()
+    board.heard(a_battery())
+    assert len(changes) == 1
+    board.heard(a_battery(5900))
+    assert len(changes) == 1, "a state of charge can wait for the cycle"
+    board.heard(a_battery(5900, discharge_max_ma=1000))
+    assert len(changes) == 2
+    board.heard(a_battery(5900, discharge_max_ma=1000, alarms=("over-voltage",)))
+    assert len(changes) == 3
+    board.heard(a_meter(5))
+    assert len(changes) == 4
+    board.heard(an_inverter(5))
+    assert len(changes) == 4
+
+
+def test_notices_stand_until_they_are_over() -> None:
+    board, _, _ = a_board()
+    board.noticed("bad_frame", "battery1", "0x351 has 2 bytes")
+    board.noticed("bad_frame", "battery1", "0x351 has 3 bytes")
+    assert [n.detail for n in board.freeze("").notices] == ["0x351 has 3 bytes"]
+    board.noticed("bad_frame", "battery1", None)
+    assert board.freeze("").notices == ()
+
+
+class FakeLink:
+    """A link that takes commands after a delay and may refuse."""
+
+    def __init__(self, delay_s: float = 0.1) -> None:
+        self.delay_s, self.sent, self.error = delay_s, list[Command](), ""
+
+    async def run(self) -> None:
+        """Do nothing."""
+
+    async def send(self, command: Command) -> None:
+        await asyncio.sleep(self.delay_s)
+        if self.error:
+            raise LinkError(self.error)
+        self.sent.append(command)
+
+    def tick(self) -> None:
+        """Do nothing."""
+
+
+def a_command(power_w: int) -> Command:
+    return Command(device="inverter1", power_w=power_w, running=True, valid_ms=9000)
+
+
+def test_the_newest_command_wins_and_a_lease_is_refreshed_before_a_third_of_it() -> None:
+    async def main() -> list[int]:
+        link, clock = FakeLink(), Clock()
+        outlet = Outlet("inverter1", link, Board(a_site(), clock), clock)
+        for power_w in (100, 200, 300):
+            outlet.put(a_command(power_w))
+        await outlet.finished()
+        assert [c.power_w for c in link.sent] == [300]
+        for _ in range(9):
+            await asyncio.sleep(1)
+            outlet.put(a_command(300))
+            await outlet.finished()
+        return [c.power_w for c in link.sent]
+
+    assert run_virtual(main()) == [300, 300, 300, 300]
+
+
+def test_a_write_that_failed_is_named_tried_again_at_the_next_cycle_and_over_when_it_passes() -> None:
+    async def main() -> None:
+        link, clock = FakeLink(), Clock()
+        board = Board(a_site(), clock)
+        outlet = Outlet("inverter1", link, board, clock)
+        link.error = "no answer from 127.0.0.1:502"
+        outlet.put(a_command(100))
+        await outlet.finished()
+        assert [(n.fault, n.detail) for n in board.freeze("").notices] == [("write_failed", link.error)]
+        link.error = ""
+        outlet.put(a_command(100))
+        await outlet.finished()
+        assert board.freeze("").notices == ()
+        assert [c.power_w for c in link.sent] == [100]
+
+    run_virtual(main())
+
+
+def test_a_refused_command_takes_the_waiting_one_with_it() -> None:
+    async def main() -> list[int]:
+        link, clock = FakeLink(), Clock()
+        outlet = Outlet("inverter1", link, Board(a_site(), clock), clock)
+        outlet.put(a_command(100))
+        await asyncio.sleep(0.05)
+        outlet.put(a_command(200))
+        outlet.forget()
+        await outlet.finished()
+        return [c.power_w for c in link.sent]
+
+    assert run_virtual(main()) == [100]
+
+
+def at_ms(text: str) -> int:
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() * 1000)
+
+
+@pytest.mark.parametrize(
+    ("utc", "program"),
+    [
+        ("2026-07-01 14:59:59", ""),
+        ("2026-07-01 15:00:00", "self_consumption"),
+        ("2026-07-01 16:59:59", "self_consumption"),
+        ("2026-07-01 17:00:00", ""),
+        ("2026-12-01 15:30:00", ""),
+        ("2026-12-01 16:00:00", "self_consumption"),
+        ("2026-07-04 15:30:00", ""),
+    ],
+)
+def test_a_window_opens_by_the_sites_own_clock_summer_and_winter(utc: str, program: str) -> None:
+    window = Window(start="0 17 * * mon-fri", minutes=120, program="self_consumption")
+    calendar = Calendar(a_site(window=(window,), timezone="Europe/Berlin"))
+    assert calendar.program(at_ms(utc)) == program
+
+
+def test_a_clock_that_jumps_by_a_day_chooses_the_window_anew() -> None:
+    window = Window(start="0 0 * * mon", minutes=1440, program="self_consumption")
+    calendar = Calendar(a_site(window=(window,)))
+    assert calendar.program(at_ms("2026-07-06 12:00:00")) == "self_consumption"
+    assert calendar.program(at_ms("2026-07-05 12:00:00")) == ""
+    assert calendar.program(at_ms("2026-07-06 12:00:00")) == "self_consumption"
+
+
+def test_an_inverter_that_no_unit_names_is_kept_but_not_trailed() -> None:
+    board, _, _ = a_board()
+    board.heard(Inverter(device="stranger", sampled_ms=1, heard_ms=1, power_w=5))
+    assert board.freeze("").readings == ()

@@ -1,0 +1,345 @@
+"""The whole site in lockstep: real frames, virtual time, and the plant's truth as the judge."""
+
+import asyncio
+import os
+import re
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from controller.app.sitefile import load
+from controller.engine import step
+from controller.journal import Entry, last_state, read, replay
+from controller.model import Default, Site
+from hil.clock import run_virtual
+from hil.lockstep import Lockstep, lockstep
+from hil.regulation import DEMO_SITE
+
+Story = Callable[[Lockstep], Awaitable[None]]
+SOC_ERROR = 0.02
+
+
+def a_demo_site(**utility: object) -> Site:
+    """Return the demo's site, with a default of holding still so that what the utility causes is plain."""
+    site = load(DEMO_SITE)
+    changes = {"default": Default(program="hold"), **utility}
+    return msgspec.structs.replace(site, utility=msgspec.structs.replace(site.utility, **changes))
+
+
+def play(folder: Path, story: Story, site: Site | None = None) -> None:
+    """Run a story in lockstep, then replay its journal: every decision must come out again bit for bit."""
+
+    async def main() -> None:
+        async with lockstep(site or a_demo_site(), folder) as bench:
+            await story(bench)
+
+    run_virtual(main())
+    result = replay(folder / "journal")
+    assert result.first is None, str(result.first)
+    assert result.entries > 3
+
+
+def faults(bench: Lockstep) -> set[str]:
+    assert bench.service.decision is not None
+    return {fault.fault for fault in bench.service.decision.faults}
+
+
+def why(bench: Lockstep) -> str:
+    assert bench.service.decision is not None
+    return bench.service.decision.why
+
+
+async def until(bench: Lockstep, condition: Callable[[], bool], within_s: float, every_s: float = 0.05) -> float:
+    """Let time pass until a condition holds; fail when it takes longer than within_s. Returns how long it took."""
+    loop = asyncio.get_running_loop()
+    begun_s = loop.time()
+    while not condition():
+        assert loop.time() - begun_s < within_s, f"not within {within_s} s"
+        await asyncio.sleep(every_s)
+    return loop.time() - begun_s
+
+
+def test_a_set_point_is_delivered_at_the_meter_and_taken_back_when_its_lease_runs_out(tmp_path: Path) -> None:
+    async def story(bench: Lockstep) -> None:
+        bench.wires["load_set_w"] = 2000
+        await bench.wait(3)
+        before_w = bench.wires["poi_w"]
+        assert await bench.utility.ask(3000)
+        await until(bench, lambda: abs(bench.wires["inverter_w"] - 3000) < 60, within_s=1.5)
+        assert bench.wires["poi_w"] - before_w == pytest.approx(3000, abs=250)
+        assert why(bench) == "wish"
+        await bench.wait(bench.site.utility.lease_s - 2.5)
+        assert bench.wires["inverter_w"] == pytest.approx(3000, abs=60)
+        await until(bench, lambda: abs(bench.wires["inverter_w"]) < 60, within_s=4)
+
+    play(tmp_path, story)
+
+
+def test_while_the_utility_is_silent_the_default_order_covers_the_load(tmp_path: Path) -> None:
+    async def story(bench: Lockstep) -> None:
+        bench.wires["load_set_w"] = 3000
+        await until(bench, lambda: abs(bench.wires["poi_w"]) < 200, within_s=15)
+        assert bench.service.decision is not None
+        assert bench.service.decision.mode == "self_consumption"
+        bench.wires["load_set_w"] = 4500
+        bench.wires["pv_set_w"] = 500
+        await bench.wait(1)
+        await until(bench, lambda: abs(bench.wires["poi_w"]) < 200, within_s=6)
+
+    play(tmp_path, story, a_demo_site(default=Default(program="self_consumption"), silent_after_s=5))
+
+
+def test_discharging_stops_at_the_customers_reserve_by_true_energy(tmp_path: Path) -> None:
+    async def story(bench: Lockstep) -> None:
+        bench.wires["load_set_w"] = 5000
+        bench.wires["reset_soc"] = 0.325
+        await bench.wait(3)
+        for _ in range(60):
+            assert await bench.utility.ask(8000)
+            await bench.wait(4)
+            assert bench.wires["soc"] >= 0.30
+        assert why(bench) == "customer_reserve(house)"
+        assert abs(bench.wires["inverter_w"]) < 600
+
+    play(tmp_path, story)
+
+
+@pytest.mark.parametrize("bias", [-SOC_ERROR, SOC_ERROR])
+def test_a_battery_that_misjudges_itself_as_far_as_declared_still_keeps_the_reserve(
+    tmp_path: Path, bias: float
+) -> None:
+    async def story(bench: Lockstep) -> None:
+        bench.wires["load_set_w"] = 5000
+        bench.wires["soc_bias"] = bias
+        bench.wires["reset_soc"] = 0.325
+        for _ in range(60):
+            assert await bench.utility.ask(8000)
+            await bench.wait(4)
+            assert bench.wires["soc"] >= 0.2999
+
+    play(tmp_path, story)
+
+
+def test_charging_stops_at_the_ceiling_by_true_energy(tmp_path: Path) -> None:
+    async def story(bench: Lockstep) -> None:
+        bench.wires["reset_soc"] = 0.92
+        for _ in range(60):
+            assert await bench.utility.ask(-8000)
+            await bench.wait(4)
+            assert bench.wires["soc"] <= 0.95
+
+    play(tmp_path, story)
+
+
+def test_a_falling_current_limit_of_the_battery_is_kept_by_the_controller_alone(tmp_path: Path) -> None:
+    """The inverter knows nothing of the BMS here; the plant's true current is held against the true limit."""
+
+    async def story(bench: Lockstep) -> None:
+        bench.wires["reset_soc"] = 0.95
+        seen_a = []
+        for _ in range(300):
+            assert await bench.utility.ask(-9000)
+            await bench.wait(2)
+            assert -bench.wires["pack_a"] <= bench.wires["charge_max_a"] + 2
+            seen_a.append(bench.wires["charge_max_a"])
+        assert max(seen_a) > 150
+        assert min(seen_a) < 60, "the limit never fell: nothing was proved"
+        assert why(bench) == "bms_current(house)"
+
+    site = a_demo_site()
+    energy = msgspec.structs.replace(site.energy, ceiling_pct=100, soc_error_pct=0, taper_s=12)
+    play(tmp_path, story, msgspec.structs.replace(site, energy=energy))
+
+
+def test_when_the_load_drops_the_export_limit_is_kept_within_two_seconds(tmp_path: Path) -> None:
+    async def story(bench: Lockstep) -> None:
+        bench.wires["load_set_w"] = 5000
+        await bench.wait(3)
+        for _ in range(3):
+            assert await bench.utility.ask(8000)
+            await bench.wait(2)
+        assert bench.wires["inverter_w"] == pytest.approx(8000, abs=100)
+        bench.wires["load_set_w"] = 300
+        await until(bench, lambda: bench.wires["poi_w"] > 6000, within_s=2)
+        await until(bench, lambda: bench.wires["poi_w"] <= 6000, within_s=2)
+        for _ in range(20):
+            assert await bench.utility.ask(8000)
+            await bench.wait(0.5)
+            assert bench.wires["poi_w"] <= 6000
+        assert why(bench) == "poi_limit"
+
+    play(tmp_path, story)
+
+
+def test_a_pulled_bms_cable_stops_the_unit_and_it_comes_back_by_itself(tmp_path: Path) -> None:
+    async def story(bench: Lockstep) -> None:
+        bench.wires["load_set_w"] = 4000
+        assert await bench.utility.ask(4000)
+        await until(bench, lambda: bench.wires["inverter_w"] > 3900, within_s=2)
+        bench.wires["bms_cable"] = 0
+        for _ in range(8):
+            assert await bench.utility.ask(4000)
+            await bench.wait(1)
+        assert abs(bench.wires["inverter_w"]) < 60
+        assert "battery_stale" in faults(bench)
+        bench.wires["bms_cable"] = 1
+        for _ in range(25):
+            assert await bench.utility.ask(4000)
+            await bench.wait(1)
+        assert bench.wires["inverter_w"] == pytest.approx(4000, abs=100)
+        assert "battery_stale" not in faults(bench)
+
+    play(tmp_path, story)
+
+
+def test_a_pulled_inverter_cable_ends_in_the_inverters_own_fall_back_and_heals(tmp_path: Path) -> None:
+    async def story(bench: Lockstep) -> None:
+        bench.wires["load_set_w"] = 4000
+        assert await bench.utility.ask(4000)
+        await until(bench, lambda: bench.wires["inverter_w"] > 3900, within_s=2)
+        bench.wires["inverter_cable"] = 0
+        await until(bench, lambda: abs(bench.wires["inverter_w"]) < 60, within_s=11.5)
+        assert {"inverter_stale", "link_down"} <= faults(bench)
+        bench.wires["inverter_cable"] = 1
+        for _ in range(40):
+            assert await bench.utility.ask(4000)
+            await bench.wait(1)
+        assert bench.wires["inverter_w"] == pytest.approx(4000, abs=100)
+        assert not faults(bench) & {"inverter_stale", "link_down", "write_failed"}
+
+    play(tmp_path, story)
+
+
+def test_without_the_meter_the_site_keeps_to_what_the_worst_load_allows(tmp_path: Path) -> None:
+    async def story(bench: Lockstep) -> None:
+        bench.wires["load_set_w"] = 4000
+        bench.wires["meter_cable"] = 0
+        await bench.wait(4)
+        for asked_w, allowed_w in ((8000, 900), (-8000, -900)):
+            assert await bench.utility.ask(asked_w)
+            await bench.wait(3)
+            assert bench.wires["inverter_w"] == pytest.approx(allowed_w, abs=60)
+            assert why(bench) == "poi_limit"
+
+    play(tmp_path, story)
+
+
+def test_an_inverter_in_local_control_is_not_written_to(tmp_path: Path) -> None:
+    async def story(bench: Lockstep) -> None:
+        assert await bench.utility.ask(3000)
+        await bench.wait(2)
+        bench.wires["inverter_local"] = 1
+        await bench.wait(3)
+        assert await bench.utility.ask(2000)
+        await bench.wait(3)
+        assert "inverter_local" in faults(bench)
+        assert bench.service.decision is not None
+        assert bench.service.decision.target_w == 0
+        bench.wires["inverter_local"] = 0
+        assert await bench.utility.ask(2000)
+        await until(bench, lambda: abs(bench.wires["inverter_w"] - 2000) < 60, within_s=8)
+
+    play(tmp_path, story)
+
+
+@pytest.mark.parametrize("jump_ms", [86_400_000, -86_400_000])
+def test_a_clock_that_jumps_by_a_day_moves_nothing_and_is_told(tmp_path: Path, jump_ms: int) -> None:
+    async def story(bench: Lockstep) -> None:
+        assert await bench.utility.ask(3000)
+        await bench.wait(2)
+        bench.clock.offset_ms += jump_ms
+        for _ in range(30):
+            await bench.wait(0.1)
+            assert bench.wires["inverter_w"] == pytest.approx(3000, abs=60)
+        assert "clock_jumped" in faults(bench)
+        assert "utility_silent" not in faults(bench)
+
+    play(tmp_path, story)
+
+
+def test_a_full_disk_stops_the_record_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.write
+    full = False
+
+    def write(descriptor: int, content: bytes) -> int:
+        if full and len(content) > 64:
+            raise OSError(28, "No space left on device")
+        return real(descriptor, content)
+
+    async def story(bench: Lockstep) -> None:
+        nonlocal full
+        monkeypatch.setattr("os.write", write)
+        assert await bench.utility.ask(1000)
+        await bench.wait(2)
+        full = True
+        assert await bench.utility.ask(3000)
+        await bench.wait(3)
+        assert bench.wires["inverter_w"] == pytest.approx(3000, abs=60)
+        assert "journal_full" in faults(bench)
+        full = False
+        await bench.wait(12)
+        assert "journal_full" not in faults(bench)
+
+    play(tmp_path, story)
+
+
+def test_a_restart_takes_the_site_over_without_a_jump_and_the_journal_tells_both_lives(tmp_path: Path) -> None:
+    async def main() -> None:
+        bench: Lockstep
+        async with lockstep(a_demo_site(lease_s=60), tmp_path) as bench:
+            bench.wires["load_set_w"] = 4000
+            await bench.wait(2)
+            assert await bench.utility.ask(4000)
+            await bench.wait(3)
+        assert last_state(tmp_path / "journal") is not None
+        assert bench.wires["inverter_w"] > 3900, "the controller is gone, the inverter goes on until its own timer"
+        async with lockstep(a_demo_site(), tmp_path) as second:
+            await second.wait(2)
+            assert "inverter_stale" not in faults(second)
+
+    run_virtual(main())
+    segments = list(read(tmp_path / "journal"))
+    assert len({segment.header.run for segment in segments if segment.header is not None}) == 2
+    assert not any(segment.damage for segment in segments)
+    assert replay(tmp_path / "journal").first is None
+
+
+def entries(folder: Path) -> list[Entry]:
+    return [entry for segment in read(folder / "journal") for entry in segment.entries()]
+
+
+def test_the_same_story_gives_the_same_journal_bit_for_bit(tmp_path: Path) -> None:
+    async def story(bench: Lockstep) -> None:
+        for power_w in (3000, -2500, 8000, 0):
+            assert await bench.utility.ask(power_w)
+            await bench.wait(5)
+        bench.wires["bms_cable"] = 0
+        await bench.wait(10)
+
+    runs = []
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        play(tmp_path / name, story)
+        runs.append([msgspec.json.encode(entry) for entry in entries(tmp_path / name)])
+    first, second = runs
+    port = rb"127\.0\.0\.1\D{1,4}\d+"
+    assert [re.sub(port, b"", e) for e in first] == [re.sub(port, b"", e) for e in second]
+
+
+def test_a_changed_engine_is_found_by_replay_and_the_first_difference_named(tmp_path: Path) -> None:
+    async def story(bench: Lockstep) -> None:
+        assert await bench.utility.ask(3000)
+        await bench.wait(5)
+
+    play(tmp_path, story)
+
+    def one_watt_more(site: Site, state: object, snapshot: object) -> object:
+        after, decision = step(site, state, snapshot)  # type: ignore[arg-type]
+        return after, msgspec.structs.replace(decision, target_w=decision.target_w + (decision.asked_w is not None))
+
+    result = replay(tmp_path / "journal", one_watt_more)  # type: ignore[arg-type]
+    assert result.first is not None
+    assert result.first.path == "decision.target_w"
+    assert (result.first.recorded, result.first.now) == ("3000", "3001")
