@@ -1,4 +1,4 @@
-"""The command line: linepack check | init | run | replay | explain."""
+"""The command line: linepack check | init | run | clear | replay | explain."""
 
 import asyncio
 import logging
@@ -20,6 +20,7 @@ from controller.model import Site, State
 
 EXIT_WRONG = 1
 EXIT_CONFIG = 78  # EX_CONFIG of sysexits.h: systemd does not restart on it
+CLEARED = "cleared"  # a file beside the journal's segments: a person has looked at the faults that latched
 
 
 def check(args: Namespace) -> int:
@@ -68,14 +69,40 @@ async def _run(site: Site, base: Path) -> None:
 
 
 def _last_state(site: Site, base: Path) -> State | None:
-    """Return the latched faults of the last run, None when its journal has none or cannot be read."""
+    """Return the latched faults of the last run, None when there are none, or a person let go of them."""
     from controller.journal import JournalError, last_state
 
+    log, directory = logging.getLogger("linepack"), base / site.journal.directory
     try:
-        return last_state(base / site.journal.directory)
-    except JournalError as error:
-        logging.getLogger("linepack").info("nothing is taken over from the last run: %s", error)
+        (directory / CLEARED).unlink()
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        log.error("the latched faults stay: %s could not be removed: %s", directory / CLEARED, error.strerror)
+    else:
+        log.info("the faults that latched in the last run were let go of")
         return None
+    try:
+        return last_state(directory)
+    except JournalError as error:
+        log.info("nothing is taken over from the last run: %s", error)
+        return None
+
+
+def clear(args: Namespace) -> int:
+    """Let go of the faults that latched, at the next start: a person has looked at what caused them."""
+    site = _load(args.site)
+    if site is None:
+        return EXIT_WRONG
+    mark = args.site.parent / site.journal.directory / CLEARED
+    try:
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        mark.touch()
+    except OSError as error:
+        print(f"{mark}: could not be written: {error.strerror}; nothing was let go of", file=sys.stderr)
+        return EXIT_WRONG
+    print("the latched faults are let go of at the next start; restart the controller now")
+    return 0
 
 
 def replay(args: Namespace) -> int:
@@ -149,6 +176,7 @@ COMMANDS = (
     Command(usage="check SITE", run=check, arguments=(_site_argument,)),
     Command(usage="init [FILE]", run=init, arguments=(_file_argument,)),
     Command(usage="run SITE", run=run, arguments=(_site_argument,)),
+    Command(usage="clear SITE", run=clear, arguments=(_site_argument,)),
     Command(usage="replay JOURNAL", run=replay, arguments=(_journal_argument,)),
     Command(usage="explain JOURNAL [--at TIME]", run=explain, arguments=(_journal_argument, _at_argument)),
 )

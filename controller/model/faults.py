@@ -43,7 +43,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     response: Literal["note", "narrow", "stop"]
     means: str
     check: str
-    latches: bool = False  # held until the controller is restarted by a person
+    latches: bool = False  # held over restarts until a person says `linepack clear`
     clears_after_ms: int = 0  # how long the condition must be gone
 
 
@@ -134,7 +134,7 @@ _ROWS = (
         name="wrong_device",
         response="stop",
         means="another device answers at this address than the one that was met first",
-        check="swapped cables or addresses; restart the controller if the device was replaced",
+        check="swapped cables or addresses; where the device was replaced: linepack clear SITE, then a restart",
         latches=True,
     ),
     Fault(
