@@ -83,6 +83,14 @@ def test_battery_power_is_unknown_while_one_inverter_is_silent_or_does_not_tell_
     assert board.freeze("").poi_battery_w == 1200
 
 
+def test_an_inverter_that_no_longer_tells_its_power_is_not_taken_for_what_it_did_last() -> None:
+    board, _, _ = a_board()
+    board.heard(an_inverter(8000, at_ms=99_000))
+    board.heard(an_inverter(None, at_ms=100_000))
+    board.heard(a_meter(0))
+    assert board.freeze("").poi_battery_w is None
+
+
 def test_an_order_lives_as_long_as_its_lease_and_wakes_the_site() -> None:
     board, clock, changes = a_board()
     board.order(a_target(3000, lease_ms=5000))

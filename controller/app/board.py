@@ -104,8 +104,9 @@ class Board:
             return None
         total_w = 0
         for device, trail in self._trails.items():
-            if device not in fresh or not trail:
-                return None
+            inverter = self._readings.get(device)
+            if device not in fresh or not isinstance(inverter, Inverter) or inverter.power_w is None:
+                return None  # what it told before it fell silent about its power is no power of now
             total_w += _at(trail, meter.sampled_ms)
         return total_w
 
