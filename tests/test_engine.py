@@ -334,6 +334,15 @@ def test_a_sample_taken_during_our_own_move_does_not_move_the_balance() -> None:
     assert step(site, state, settled)[1].target_w == 3500
 
 
+def test_a_pause_of_the_inverter_after_our_move_is_not_taken_for_load() -> None:
+    """The inverter went from 0 to -10 kW and the meter shows it; its own last sample is from before the move."""
+    state = State(target_w=-10_000, decided_ms=98_000, moved_ms=98_000, net_load_w=0, net_load_sampled_ms=97_900)
+    paused = a_snapshot(a_meter(-10_000), an_inverter(0, at_ms=97_900), a_battery(), orders=(a_target(10_000),))
+    decision = step(a_site(), state, paused)[1]
+    assert decision.net_load_w == 0
+    assert decision.target_w == 5900, "a load of 10 kW that is not there would let it export 10 kW"
+
+
 def test_a_limit_that_is_exceeded_does_not_wait_for_our_move_to_settle() -> None:
     state = State(target_w=8000, decided_ms=99_900, moved_ms=99_900, net_load_w=5000, net_load_sampled_ms=99_800)
     exceeded = a_snapshot(a_meter(7700), an_inverter(8000), a_battery(), orders=(a_target(8000),))

@@ -23,6 +23,7 @@ def estimate(site: Site, state: State, snapshot: Snapshot, meter: Meter | None) 
 
     A sample taken while our own move was in flight is not believed as long as the meter itself stands within its
     limits; beyond them the worse of it and of the last undisturbed sample is taken, so that a limit is kept at once.
+    A move is in flight until meter and inverters were sampled after it: an inverter that pauses does not show it yet.
     """
     if meter is None or snapshot.poi_battery_w is None:
         return Load(
@@ -35,13 +36,15 @@ def estimate(site: Site, state: State, snapshot: Snapshot, meter: Meter | None) 
     load_w = snapshot.poi_battery_w - meter.power_w
     settle_ms = max(unit.settle_ms or 0 for unit in site.unit)
     known_w, known_ms = state.net_load_w, state.net_load_sampled_ms
-    in_flight = meter.sampled_ms < state.moved_ms + settle_ms
-    if known_w is None or not in_flight or meter.sampled_ms - known_ms > AGED_SETTLES * settle_ms:
+    inverters = {unit.inverter for unit in site.unit}
+    seen_ms = min([meter.sampled_ms, *(r.sampled_ms for r in snapshot.readings if r.device in inverters)])
+    in_flight = seen_ms < state.moved_ms + settle_ms
+    if known_w is None or not in_flight or seen_ms - known_ms > AGED_SETTLES * settle_ms:
         balance_w = state.balance_w
-        if meter.sampled_ms > known_ms or balance_w is None:
+        if seen_ms > known_ms or balance_w is None:
             nameplate_w = sum(max(unit.charge_max_w, unit.discharge_max_w) for unit in site.unit)
             balance_w = next_balance_w(balance_w, load_w, nameplate_w)
-        return Load(low_w=load_w, high_w=load_w, net_load_w=load_w, sampled_ms=meter.sampled_ms, balance_w=balance_w)
+        return Load(low_w=load_w, high_w=load_w, net_load_w=load_w, sampled_ms=seen_ms, balance_w=balance_w)
     low_w = high_w = known_w
     if not -site.poi.import_max_w <= meter.power_w <= site.poi.export_max_w:
         low_w, high_w = min(known_w, load_w), max(known_w, load_w)
