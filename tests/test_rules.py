@@ -93,6 +93,28 @@ def test_poi_limit_with_a_silent_meter_assumes_the_worst_and_forces_nothing() ->
     assert interval(poi_limit.limits(seen(snapshot, poi=tight))) == (0, 0)
 
 
+@pytest.mark.parametrize(
+    ("meter_w", "heard_w", "expected"),
+    [
+        (11_900, 0, (-1900, 0)),
+        (11_000, 0, (-1900, 900)),
+        (10_000, 0, (-1900, 1900)),
+        (15_000, 5000, (-1900, 1900)),
+        (18_000, 5000, (-1900, 0)),
+        (-23_900, 0, (0, 1900)),
+        (-23_000, 0, (-900, 1900)),
+    ],
+)
+def test_the_other_unit_does_not_take_over_what_a_silent_inverter_may_still_do(
+    meter_w: int, heard_w: int, expected: tuple[int, int]
+) -> None:
+    site = a_site(2)
+    gone = (Missing(device="inverter2", age_ms=4000),)
+    readings = (a_meter(meter_w), an_inverter(heard_w), a_battery(), a_battery(n=2))
+    snapshot = a_snapshot(*readings, missing=gone, poi_battery_w=None)
+    assert interval(poi_limit.limits(seen(snapshot, unit=site.unit, device=site.device, poi=site.poi))) == expected
+
+
 def test_poi_limits_that_cross_meet_in_the_middle() -> None:
     poi = msgspec.structs.replace(a_site().poi, export_max_w=50, import_max_w=50, margin_w=100)
     low_w, high_w = interval(poi_limit.limits(seen(all_fresh(load_w=2000), poi=poi)))
