@@ -343,6 +343,17 @@ def test_a_pause_of_the_inverter_after_our_move_is_not_taken_for_load() -> None:
     assert decision.target_w == 5900, "a load of 10 kW that is not there would let it export 10 kW"
 
 
+@pytest.mark.parametrize(("meter_w", "believed"), [(-42_000, True), (-42_001, False), (30_000, True), (30_001, False)])
+def test_a_meter_that_shows_what_no_site_can_be_moves_nothing(meter_w: int, believed: bool) -> None:
+    """A single wrong number made the site discharge all it could, below floor and reserve (class 2 is the stronger)."""
+    decision = decide(a_snapshot(a_meter(meter_w), an_inverter(), a_battery(1500)))
+    assert (decision.target_w != 0) is believed
+    assert ("meter_implausible" in {fault.fault for fault in decision.faults}) is not believed
+    if not believed:
+        assert decision.net_load_w is None
+        assert (decision.low.value_w == 0) is (meter_w < 0), "nor is anything added to what it shows"
+
+
 def test_a_limit_that_is_exceeded_does_not_wait_for_our_move_to_settle() -> None:
     state = State(target_w=8000, decided_ms=99_900, moved_ms=99_900, net_load_w=5000, net_load_sampled_ms=99_800)
     exceeded = a_snapshot(a_meter(7700), an_inverter(8000), a_battery(), orders=(a_target(8000),))

@@ -174,6 +174,17 @@ def test_a_poi_limit_that_demands_it_outranks_floor_and_ceiling_and_no_more_than
 
 
 @pytest.mark.parametrize(
+    ("power_w", "meter_w", "passes"),
+    [(1000, -42_000, True), (1000, -42_001, False), (-1000, 30_000, True), (-1000, 30_001, False)],
+)
+def test_a_meter_that_shows_what_no_site_can_be_relieves_nobody_of_floor_and_ceiling(
+    power_w: int, meter_w: int, passes: bool
+) -> None:
+    soc_bp = 1000 if power_w > 0 else 9500
+    assert (refusal(power_w, a_snapshot(a_meter(meter_w), an_inverter(), a_battery(soc_bp))) == "") is passes
+
+
+@pytest.mark.parametrize(
     ("power_w", "meter_w", "measured_w", "passes"),
     [
         (5000, 6000, 4000, True),

@@ -5,6 +5,7 @@ import msgspec
 from controller.model import Meter, Site, Snapshot, State
 from controller.programs.self_consumption import next_balance_w
 
+BEYOND_ALL = 2  # times the largest load or generation of the site file: no site but a wrong number is so large
 AGED_SETTLES = 3  # while our moves never rest, the estimate is renewed after this many settling times
 
 
@@ -18,6 +19,21 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     balance_w: int | None
 
 
+def implausible(site: Site, snapshot: Snapshot, meter: Meter) -> str:
+    """Return what is wrong with a load that no site could have, "" for one that may be.
+
+    What the units can do is added at both ends: while a move is in flight the estimate may be off by as much.
+    """
+    if snapshot.poi_battery_w is None:
+        return ""
+    load_w = snapshot.poi_battery_w - meter.power_w
+    swing_w = sum(unit.charge_max_w + unit.discharge_max_w for unit in site.unit)
+    low_w, high_w = -BEYOND_ALL * site.poi.generation_max_w - swing_w, BEYOND_ALL * site.poi.load_max_w + swing_w
+    if low_w <= load_w <= high_w:
+        return ""
+    return f"{meter.power_w:+d} W would be a load of {load_w} W, which is not within {low_w} to {high_w} W"
+
+
 def estimate(site: Site, state: State, snapshot: Snapshot, meter: Meter | None) -> Load:
     """Return the load less generation behind the meter.
 
@@ -25,7 +41,7 @@ def estimate(site: Site, state: State, snapshot: Snapshot, meter: Meter | None) 
     limits; beyond them the worse of it and of the last undisturbed sample is taken, so that a limit is kept at once.
     A move is in flight until meter and inverters were sampled after it: an inverter that pauses does not show it yet.
     """
-    if meter is None or snapshot.poi_battery_w is None:
+    if meter is None or snapshot.poi_battery_w is None or implausible(site, snapshot, meter):
         return Load(
             low_w=None,
             high_w=None,

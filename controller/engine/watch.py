@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
+from controller.engine import load
 from controller.model import (
     FAULTS,
     AnyReading,
@@ -28,8 +29,11 @@ def conditions(site: Site, state: State, snapshot: Snapshot, readings: Mapping[s
     """Return every fault whose condition holds now."""
     found: list[Found] = [(notice.fault, notice.device, notice.detail) for notice in snapshot.notices]
     ages = {missing.device: missing.age_ms for missing in snapshot.missing}
-    if not isinstance(readings.get(site.poi.meter), Meter):
+    meter = readings.get(site.poi.meter)
+    if not isinstance(meter, Meter):
         found.append(("meter_stale", site.poi.meter, _age(ages.get(site.poi.meter))))
+    elif wrong := load.implausible(site, snapshot, meter):
+        found.append(("meter_implausible", site.poi.meter, wrong))
     for unit in site.unit:
         inverter = readings.get(unit.inverter)
         if isinstance(inverter, Inverter):

@@ -110,6 +110,9 @@ def _relieves(site: Site, snapshot: Snapshot, total_w: int) -> bool:
     if not isinstance(meter, Meter) or snapshot.poi_battery_w is None:
         return False
     load_w = snapshot.poi_battery_w - meter.power_w
+    swing_w = sum(unit.charge_max_w + unit.discharge_max_w for unit in site.unit)
+    if not -2 * poi.generation_max_w - swing_w <= load_w <= 2 * poi.load_max_w + swing_w:
+        return False  # a number that no load of this site can be demands nothing
     if total_w > 0:
         return total_w <= load_w - poi.import_max_w + poi.margin_w
     return total_w >= load_w + poi.export_max_w - poi.margin_w

@@ -10,6 +10,7 @@ import msgspec
 
 FaultName = Literal[
     "meter_stale",
+    "meter_implausible",
     "inverter_stale",
     "battery_stale",
     "inverter_fault",
@@ -54,6 +55,13 @@ _ROWS = (
         means="no fresh reading of the POI meter: the worst admissible load and generation are assumed",
         check="the meter's power and cable, its address in the site file",
         clears_after_ms=2000,
+    ),
+    Fault(
+        name="meter_implausible",
+        response="narrow",
+        means="the POI meter shows what this site cannot draw or feed: it is not believed, the worst load is assumed",
+        check="the meter's scale and wiring, poi.load_max_w and poi.generation_max_w in the site file",
+        clears_after_ms=5000,
     ),
     Fault(
         name="inverter_stale",
