@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from controller.engine import step
 from controller.gate import check
-from controller.model import Command, Missing, Notice, Site, Snapshot, State
+from controller.model import Command, FaultName, Missing, Notice, Site, Snapshot, State
 from tests.test_engine import any_snapshot, any_state
 from tests.words import a_battery, a_meter, a_site, a_snapshot, all_fresh, an_inverter
 
@@ -238,6 +238,56 @@ def test_units_are_judged_together_at_the_poi() -> None:
     first, second = check(a_site(2), a_snapshot(*readings), more)
     assert first.refused
     assert second.refused == "", "the one that goes the other way is not to blame"
+
+
+@pytest.mark.parametrize("power_w", [1, -1])
+@pytest.mark.parametrize(
+    ("fault", "device", "passes"),
+    [
+        ("contradiction", "battery1", False),
+        ("battery_implausible", "battery1", False),
+        ("wrong_device", "battery1", False),
+        ("contradiction", "battery2", True),
+        ("bad_frame", "battery1", True),
+    ],
+)
+def test_only_zero_passes_while_a_notice_stands_that_stops_the_unit(
+    fault: FaultName, device: str, passes: bool, power_w: int
+) -> None:
+    snapshot = all_fresh(notices=(Notice(fault=fault, device=device),))
+    assert (refusal(power_w, snapshot) == "") is passes
+    assert refusal(0, snapshot) == ""
+
+
+@pytest.mark.parametrize("soc_bp", [None, -1, 10_001])
+def test_no_poi_limit_demands_power_of_a_battery_whose_charge_is_not_known(soc_bp: int | None) -> None:
+    assert "state of charge" in refusal(2000, a_snapshot(a_meter(-14_000), an_inverter(), a_battery(soc_bp)))
+
+
+def test_a_battery_of_negative_current_and_voltage_permits_nothing() -> None:
+    assert refusal(1, with_battery(discharge_max_ma=-100_000, voltage_mv=-52_000))
+    assert refusal(1, with_battery(discharge_max_ma=100_000, voltage_mv=0))
+
+
+def test_one_unit_does_not_lean_on_another_whose_command_is_refused() -> None:
+    readings = [a_meter(12_001), an_inverter(5000, 1), an_inverter(5000, 2), a_battery(6000, 1), a_battery(6000, 2)]
+    readings[-1] = a_battery(6000, 2, charge_allowed=False)
+    commands = (a_command(10_000, "inverter1"), a_command(-5000, "inverter2"))
+    first, second = check(a_site(2), a_snapshot(*readings), commands)
+    assert second.refused
+    assert first.refused, "the other stays at 5 kW: 15 kW together would add to an export that is too large already"
+
+
+@pytest.mark.parametrize("power_w", [float("nan"), 100.0, None, True, "100"])
+def test_nothing_but_whole_watts_passes(power_w: object) -> None:
+    wrong = msgspec.structs.replace(a_command(0), power_w=power_w)
+    assert "whole watts" in check(a_site(), all_fresh(), (wrong,))[0].refused
+    timeless = msgspec.structs.replace(a_command(0), valid_ms=power_w)
+    assert "whole watts" in check(a_site(), all_fresh(), (timeless,))[0].refused
+
+
+def test_an_inverter_that_is_commanded_twice_in_a_cycle_is_not_written() -> None:
+    assert all(v.refused for v in check(a_site(), all_fresh(), (a_command(5000), a_command(-5000))))
 
 
 @settings(max_examples=300, deadline=None)

@@ -11,7 +11,7 @@ It should hardly ever grow; a new limit belongs in rules/ and comes here only if
 
 import msgspec
 
-from controller.model import Battery, Command, Inverter, Meter, Site, Snapshot, Unit
+from controller.model import FAULTS, Battery, Command, Inverter, Meter, Site, Snapshot, Unit
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,16 +23,34 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
 def check(site: Site, snapshot: Snapshot, commands: tuple[Command, ...]) -> tuple[Verdict, ...]:
     """Return a verdict for each command. All of them share the POI, so they are judged together."""
-    total_w = sum(command.power_w for command in commands)
+    malformed = [_malformed(commands, command) for command in commands]
+    asked_w = sum(command.power_w for command, wrong in zip(commands, malformed, strict=True) if not wrong)
+    relieves = _relieves(site, snapshot, asked_w)
+    alone = [
+        wrong or _unit(site, snapshot, command, relieves=relieves)
+        for command, wrong in zip(commands, malformed, strict=True)
+    ]
+    # What is refused is not done: the unit stays where it is, and nobody may lean on its moving.
+    stays_w = {r.device: r.power_w or 0 for r in snapshot.readings if isinstance(r, Inverter)}
+    total_w = sum(
+        stays_w.get(command.device, 0) if refused else command.power_w
+        for command, refused in zip(commands, alone, strict=True)
+    )
     at_poi = _poi(site, snapshot, total_w)
-    relieves = _relieves(site, snapshot, total_w)
     verdicts = []
-    for command in commands:
-        refused = _unit(site, snapshot, command, relieves=relieves)
+    for command, refused in zip(commands, alone, strict=True):
         if not refused and command.power_w and at_poi and (command.power_w > 0) == (at_poi[0] > 0):
             refused = at_poi[1]
         verdicts.append(Verdict(command=command, refused=refused))
     return tuple(verdicts)
+
+
+def _malformed(commands: tuple[Command, ...], command: Command) -> str:
+    if type(command.power_w) is not int or type(command.valid_ms) is not int:
+        return f"a command to {command.device} must be in whole watts and milliseconds"
+    if sum(other.device == command.device for other in commands) > 1:
+        return f"{command.device} is commanded more than once in one cycle"
+    return ""
 
 
 def _unit(site: Site, snapshot: Snapshot, command: Command, *, relieves: bool) -> str:
@@ -46,12 +64,15 @@ def _unit(site: Site, snapshot: Snapshot, command: Command, *, relieves: bool) -
         return f"another device answers in place of {command.device}"
     if command.power_w == 0:
         return ""
+    for notice in snapshot.notices:
+        if notice.device in (unit.inverter, unit.battery) and FAULTS[notice.fault].response == "stop":
+            return f"{notice.fault} stands at {notice.device}"
     inverter = _fresh(site, snapshot, unit.inverter)
     battery = _fresh(site, snapshot, unit.battery)
     if not isinstance(inverter, Inverter) or not isinstance(battery, Battery):
         return f"{unit.inverter} or {unit.battery} is not freshly heard"
     refused = _state(inverter, battery) or _power(unit, inverter, battery, command.power_w)
-    return refused or ("" if relieves else _energy(site, unit, battery, command.power_w))
+    return refused or _energy(site, unit, battery, command.power_w, relieves=relieves)
 
 
 def _fresh(site: Site, snapshot: Snapshot, device: str) -> object:
@@ -79,16 +100,18 @@ def _power(unit: Unit, inverter: Inverter, battery: Battery, power_w: int) -> st
         current_ma, allowed = battery.charge_max_ma, battery.charge_allowed
     if abs(power_w) > nameplate_w or (set_w is not None and abs(power_w) > set_w):
         return f"{power_w:+d} W is beyond the rating of {unit.inverter}"
-    if allowed is False or current_ma is None or battery.voltage_mv is None:
+    if allowed is False or current_ma is None or battery.voltage_mv is None or battery.voltage_mv <= 0:
         return f"{battery.device} does not permit {power_w:+d} W"
     if abs(power_w) * 1_000_000 > current_ma * battery.voltage_mv:
         return f"{power_w:+d} W is beyond {current_ma} mA at {battery.voltage_mv} mV of {battery.device}"
     return ""
 
 
-def _energy(site: Site, unit: Unit, battery: Battery, power_w: int) -> str:
+def _energy(site: Site, unit: Unit, battery: Battery, power_w: int, *, relieves: bool) -> str:
     if battery.soc_bp is None or not 0 <= battery.soc_bp <= 10_000 or unit.watchdog_s is None:
         return f"{battery.device} does not tell a state of charge from 0 to 100 %"
+    if relieves:
+        return ""
     acting_ms = site.cycle_ms + unit.watchdog_s * 1000
     capacity_w_ms = unit.capacity_wh * 3_600_000
     margin_bp = site.energy.soc_error_pct * 100
