@@ -227,6 +227,41 @@ def test_a_refused_command_takes_the_waiting_one_with_it() -> None:
     assert run_virtual(main()) == [100]
 
 
+def test_a_slow_device_that_always_has_something_newer_waiting_does_not_hold_the_cycle() -> None:
+    async def main() -> None:
+        link, clock = FakeLink(delay_s=0.8), Clock()
+        outlet = Outlet("inverter1", link, Board(a_site(), clock), clock)
+        loop = asyncio.get_running_loop()
+        for tenth in range(100):
+            loop.call_later(tenth / 10, outlet.put, a_command(100 + tenth))
+        await asyncio.sleep(0.1)
+        begun_s = loop.time()
+        await outlet.finished()
+        assert loop.time() - begun_s < 2.0
+        outlet.cancel()
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("put_again", [False, True])
+def test_a_write_that_breaks_in_a_way_nobody_foresaw_ends_the_cycle_and_is_never_taken_for_held(put_again: bool) -> None:
+    class BrokenLink(FakeLink):
+        async def send(self, command: Command) -> None:
+            raise ZeroDivisionError
+
+    async def main() -> None:
+        clock = Clock()
+        outlet = Outlet("inverter1", BrokenLink(), Board(a_site(), clock), clock)
+        outlet.put(a_command(100))
+        await asyncio.sleep(0.1)
+        with pytest.raises(ZeroDivisionError):
+            if put_again:
+                outlet.put(a_command(200))
+            await outlet.finished()
+
+    run_virtual(main())
+
+
 def at_ms(text: str) -> int:
     return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() * 1000)
 

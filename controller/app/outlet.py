@@ -18,6 +18,7 @@ class Outlet:
         self._sent: Command | None = None
         self._sent_ms = 0
         self._task: asyncio.Task[None] | None = None
+        self._wrote = asyncio.Event()
 
     def put(self, command: Command) -> None:
         """Send a command that passed the gate, unless the device already holds it with time to spare."""
@@ -25,6 +26,7 @@ class Outlet:
         if command == self._sent and self._clock.now_ms() < due_ms and self._waiting is None:
             return
         self._waiting = command
+        self._raise()
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._drain(), name=f"outlet {self._device}")
 
@@ -33,18 +35,25 @@ class Outlet:
         self._waiting = None
 
     async def finished(self) -> None:
-        """Wait until nothing is being written. Bounded by the link's own deadline."""
-        if self._task is not None and not self._task.done():
-            await asyncio.wait({self._task})
-        if self._task is not None and not self._task.cancelled():
-            error = self._task.exception()
-            if error is not None:
-                raise error
+        """Wait until what was put so far is written or overtaken. Bounded by two of the link's own deadlines.
+
+        Raises whatever ended a write other than LinkError. What is put meanwhile is not waited for: to a slow device
+        there is always something newer on its way.
+        """
+        for _ in range(2):  # the command on the wire, and the one that waits behind it
+            if self._task is not None and not self._task.done():
+                self._wrote.clear()
+                await self._wrote.wait()
+        self._raise()
 
     def cancel(self) -> None:
         """Stop sending."""
         if self._task is not None:
             self._task.cancel()
+
+    def _raise(self) -> None:
+        if self._task is not None and self._task.done() and not self._task.cancelled():
+            self._task.result()
 
     async def _drain(self) -> None:
         while self._waiting is not None:
@@ -57,3 +66,5 @@ class Outlet:
                 self._board.noticed("write_failed", self._device, str(error))
             else:
                 self._board.noticed("write_failed", self._device, None)
+            finally:
+                self._wrote.set()
