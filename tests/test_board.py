@@ -244,7 +244,9 @@ def test_a_slow_device_that_always_has_something_newer_waiting_does_not_hold_the
 
 
 @pytest.mark.parametrize("put_again", [False, True])
-def test_a_write_that_breaks_in_a_way_nobody_foresaw_ends_the_cycle_and_is_never_taken_for_held(put_again: bool) -> None:
+def test_a_write_that_breaks_in_a_way_nobody_foresaw_ends_the_cycle(
+    put_again: bool,
+) -> None:
     class BrokenLink(FakeLink):
         async def send(self, command: Command) -> None:
             raise ZeroDivisionError

@@ -306,6 +306,24 @@ def test_a_restart_takes_the_site_over_without_a_jump_and_the_journal_tells_both
     assert replay(tmp_path / "journal").first is None
 
 
+def test_a_site_that_is_stopped_is_left_at_rest_and_not_to_the_inverters_timer(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with lockstep(a_demo_site(lease_s=60), tmp_path) as bench:
+            bench.wires["load_set_w"] = 4000
+            assert await bench.utility.ask(4000)
+            await until(bench, lambda: bench.wires["inverter_w"] > 3900, within_s=3)
+            loop = asyncio.get_running_loop()
+            begun_s = loop.time()
+            await bench.service.rest()
+            assert loop.time() - begun_s < 2.1
+            await bench.utility.ask(5000)
+            await until(bench, lambda: abs(bench.wires["inverter_w"]) < 60, within_s=1.5)
+            await bench.wait(2)
+            assert abs(bench.wires["inverter_w"]) < 60, "nothing is decided any more"
+
+    run_virtual(main())
+
+
 def entries(folder: Path) -> list[Entry]:
     return [entry for segment in read(folder / "journal") for entry in segment.entries()]
 

@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
+
 from controller.app.board import Board
 from controller.app.calendar import Calendar
 from controller.app.outlet import Outlet
@@ -15,13 +17,14 @@ from controller.engine import step
 from controller.gate import check
 from controller.journal import Entry, JournalError, JournalWriter
 from controller.link.clock import Clock
-from controller.model import FAULTS, Decision, Site, Snapshot, State
+from controller.model import FAULTS, Command, Decision, Site, Snapshot, State
 from controller.utility.sunspec import SunSpecDoor
 
 log = logging.getLogger("linepack")
 
 CLOCK_JUMP_MS = 2000
 SYNC_EVERY_MS = 5000
+REST_MS = 2000  # to bring the inverters to 0 W before an ordinary end
 LATE_CYCLES = 3  # a cycle this many times late does not feed the watchdog
 
 
@@ -66,6 +69,7 @@ class Service:
         self._synced = True  # what was flushed last is on the disk
         self._utc_offset_ms: int | None = None
         self._told: dict[tuple[str, str], bool] = {}
+        self._resting = False
 
     async def run(self) -> None:
         """Connect, decide, write, until cancelled. Raises whatever made a cycle fail."""
@@ -84,6 +88,22 @@ class Service:
             await self.door.close()
             if self._journal is not None:
                 self._journal.close()
+
+    async def rest(self) -> None:
+        """Bring every inverter that is heard to 0 W, within REST_MS, and decide no more.
+
+        So a site is left that somebody stops: with nobody watching its limits, it does not go on with the last command
+        until the devices' own timers end it. A crash leaves that to them.
+        """
+        self._resting = True
+        if self.snapshot is None or self.decision is None:
+            return
+        still = (msgspec.structs.replace(one, power_w=0, running=False) for one in self.decision.commands)
+        self._write(self.snapshot, tuple(still))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(REST_MS / 1000):
+                for outlet in self._outlets.values():
+                    await outlet.finished()
 
     async def _cycles(self) -> None:
         cycle_ms = self.site.cycle_ms
@@ -117,12 +137,22 @@ class Service:
 
     def _decide(self) -> None:
         """Freeze, decide, check, hand to the outlets."""
+        if self._resting:
+            return
         utc_ms = self.clock.utc_ms()
         self._watch_clock(utc_ms)
         snapshot = self.board.freeze(self._calendar.program(utc_ms))
         before = self._state
         self._state, decision = step(self.site, before, snapshot)
-        for verdict in check(self.site, snapshot, decision.commands):
+        self._write(snapshot, decision.commands)
+        self.snapshot, self.decision = snapshot, decision
+        self._unrecorded.append(Entry(seq=self.decisions, state=before, snapshot=snapshot, decision=decision))
+        self.decisions += 1
+        self._decided.set()
+
+    def _write(self, snapshot: Snapshot, commands: tuple[Command, ...]) -> None:
+        """Hand to the outlets what the gate lets pass."""
+        for verdict in check(self.site, snapshot, commands):
             device = verdict.command.device
             if verdict.refused:
                 self._outlets[device].forget()
@@ -130,10 +160,6 @@ class Service:
             else:
                 self._outlets[device].put(verdict.command)
                 self.board.noticed("command_refused", device, None)
-        self.snapshot, self.decision = snapshot, decision
-        self._unrecorded.append(Entry(seq=self.decisions, state=before, snapshot=snapshot, decision=decision))
-        self.decisions += 1
-        self._decided.set()
 
     async def _on_decided(self) -> None:
         """Tell and record what was decided, after its commands are on their way."""
@@ -195,14 +221,16 @@ class Service:
 
 
 async def serve(service: Service, stop: asyncio.Event) -> None:
-    """Run a service until stop is set or it fails."""
+    """Run a service until stop is set, then bring it to rest; or until it fails."""
     running = asyncio.ensure_future(service.run())
     stopping = asyncio.ensure_future(stop.wait())
     await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
     if running.done():
         return running.result()
-    running.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await running
-    return None
+    try:
+        await service.rest()
+    finally:
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
