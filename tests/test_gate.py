@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from controller.engine import step
 from controller.gate import check
-from controller.model import Command, FaultName, Missing, Notice, Site, Snapshot, State
+from controller.model import Command, Energy, FaultName, Missing, Notice, Site, Snapshot, State
 from tests.test_engine import any_snapshot, any_state
-from tests.words import a_battery, a_meter, a_site, a_snapshot, all_fresh, an_inverter
+from tests.words import a_battery, a_meter, a_site, a_snapshot, a_target, all_fresh, an_inverter
 
 
 def a_command(power_w: int, device: str = "inverter1", valid_ms: int = 10_000) -> Command:
@@ -295,6 +295,14 @@ def test_an_inverter_that_is_commanded_twice_in_a_cycle_is_not_written() -> None
 def test_the_gate_never_raises(snapshot: Snapshot, power_w: int, valid_ms: int) -> None:
     commands = (a_command(power_w, "inverter1", valid_ms), a_command(power_w, "inverter2", valid_ms))
     assert len(check(a_site(2), snapshot, commands)) == 2
+
+
+@pytest.mark.parametrize("soc_bp", range(9280, 9310))
+def test_the_last_watt_hour_below_the_ceiling_is_charged_and_not_refused(soc_bp: int) -> None:
+    site = a_site(energy=Energy(floor_pct=10, reserve_pct=30, ceiling_pct=95, taper_s=11))
+    snapshot = all_fresh(soc_bp, load_w=-5000, orders=(a_target(-10_000),))
+    decision = step(site, State(), snapshot)[1]
+    assert not check(site, snapshot, decision.commands)[0].refused
 
 
 @settings(max_examples=400, deadline=None)

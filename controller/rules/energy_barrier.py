@@ -36,8 +36,8 @@ def limits(sight: Sight) -> list[Limit]:
 
 
 def _limit(sight: Sight, seen: UnitSight) -> Limit:
-    unit, energy = seen.unit, sight.site.energy
-    if seen.energy_wh is None:
+    unit, energy, battery = seen.unit, sight.site.energy, seen.battery
+    if seen.energy_wh is None or battery is None or battery.soc_bp is None:
         return Limit(
             rule="energy_barrier", priority=3, low_w=0, high_w=0, because="state of charge not known", unit=unit.name
         )
@@ -45,10 +45,11 @@ def _limit(sight: Sight, seen: UnitSight) -> Limit:
     off_wh = error_wh(sight, unit)
     floor_wh = -(-unit.capacity_wh * energy.floor_pct // 100)
     ceiling_wh = unit.capacity_wh * energy.ceiling_pct // 100
+    most_wh = -(-unit.capacity_wh * battery.soc_bp // 10_000)  # energy_wh is rounded down, the wrong way for charging
     return Limit(
         rule="energy_barrier",
         priority=3,
-        low_w=-charge_w(seen.energy_wh + off_wh, ceiling_wh, within_ms),
+        low_w=-charge_w(most_wh + off_wh, ceiling_wh, within_ms),
         high_w=discharge_w(unit, seen.energy_wh - off_wh, floor_wh, within_ms),
         because=f"{seen.energy_wh} Wh stored (good to {off_wh} Wh), floor {floor_wh} Wh, ceiling {ceiling_wh} Wh",
         unit=unit.name,
