@@ -147,6 +147,15 @@ def test_changed_heartbeat_renews_the_lease_and_a_still_one_does_not(master: Mas
     assert master.book.calls == ["withdraw wset"]
 
 
+def test_heartbeat_of_another_host_does_not_keep_an_order_alive_whose_writer_is_gone(master: Master) -> None:
+    master.engage(3000)
+    master.clock.ms += 50_000
+    assert master.write(BOB, W715_ControllerHb=1) == b""
+    assert master.book.orders["wset"].expires_ms == START_MS + LEASE_MS
+    assert master.write(f"{ANN.rpartition(':')[0]}:55555", W715_ControllerHb=2) == b""
+    assert master.book.orders["wset"].expires_ms == START_MS + 50_000 + LEASE_MS
+
+
 def test_write_to_the_function_renews_its_lease_and_no_others(master: Master) -> None:
     master.engage(3000)
     assert master.write(W704_WMaxLimPctEna=1) == b""

@@ -124,7 +124,7 @@ class SunSpecDoor:
             if control.name in parts:
                 control.start(now_ms, peer)
                 self._pass_on(control)
-            elif alive and control.renew(now_ms):
+            elif alive and control.renew(now_ms, peer):
                 self._pass_on(control)
         self._arm(now_ms)
 

@@ -4,7 +4,7 @@
   own included. The values are then those of the reversion registers and the enable is EnaRvrt; where that leaves the
   function enabled, its order holds on the site's lease.
 - With RvrtTms 0 an order holds on the site's lease: each write to its function and each change of the controller's
-  heartbeat renews it; when it runs out the enable drops to 0, so that the master sees it.
+  heartbeat by the host that wrote it renews it; when it runs out the enable drops to 0, so that the master sees it.
 """
 
 from collections.abc import Callable
@@ -48,6 +48,10 @@ ROWS = (
 )
 
 
+def _host(peer: str) -> str:
+    return peer.rpartition(":")[0]
+
+
 class Control:
     """One leased function with its timer. expires_ms is None while it is disabled."""
 
@@ -71,9 +75,13 @@ class Control:
         self._reverts = reversion_ms > 0
         self.expires_ms = now_ms + (reversion_ms or self._lease_ms) if self._enabled() else None
 
-    def renew(self, now_ms: int) -> bool:
-        """Start the site's lease anew. Returns False where none runs: disabled, or on a reversion timer."""
-        if self.expires_ms is None or self._reverts:
+    def renew(self, now_ms: int, peer: str) -> bool:
+        """Start the site's lease anew. Returns False for a stranger's heartbeat and where no lease runs.
+
+        None runs while the function is disabled or on a reversion timer. A master may beat on another connection than
+        it writes on, so hosts are compared and not ports.
+        """
+        if self.expires_ms is None or self._reverts or _host(peer) != _host(self._peer):
             return False
         self.expires_ms = now_ms + self._lease_ms
         return True
