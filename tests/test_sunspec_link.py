@@ -655,6 +655,54 @@ async def test_a_device_in_local_control_is_not_written_to() -> None:
 
 
 @virtual
+async def test_a_device_that_no_longer_answers_for_its_settings_is_not_believed_to_obey_for_ever() -> None:
+
+    class Forgetful(Device):
+        switch = -1
+
+        def answer(self, request: Request) -> bytes | int | None:
+            asked = request.address <= self.switch < request.address + request.count
+            return None if asked else super().answer(request)
+
+    device = Forgetful(*INVERTER)
+    async with linked(device) as (_link, inbox):
+        await inbox.readings_more()
+        device.switch = device.chain()[715][0]
+        await inbox.until(lambda: inbox.standing("link_down"))
+        count = len(inbox.readings)
+        await asyncio.sleep(30)
+        assert len(inbox.readings) == count
+
+
+@virtual
+async def test_a_rating_that_is_refused_for_once_does_not_open_the_site_to_its_nameplate() -> None:
+    device = Device(*INVERTER)
+    async with linked(device) as (_link, inbox):
+        await inbox.readings_more()
+        capacity = device.chain()[702][0]
+        device.rule = lambda one: 4 if one.address <= capacity < one.address + one.count else None
+        await inbox.readings_more(12)
+        last = inbox.readings[-1]
+    assert isinstance(last, Inverter)
+    assert (last.charge_max_w, last.discharge_max_w, last.remote) == (5000, 5500, True)
+
+
+@virtual
+async def test_a_set_point_that_is_refused_half_way_does_not_prolong_the_old_one() -> None:
+    """A device with a gap in its registers takes the timer in a write of its own, before the power."""
+    device = Device(COMMON, MEASURES, CAPACITY, {**CONTROL, "WSetRvrt": None}, SWITCH)
+    async with linked(device) as (link, inbox):
+        await inbox.readings_more()
+        await link.send(command(2000))
+        assert device.model(704).WSetEna.value == 1
+        address = device.chain()[704][0]
+        device.rule = lambda one: 3 if one.function == 16 and one.address == address + 22 and one.count > 1 else None
+        with pytest.raises(ModbusException, match="exception 3"):
+            await link.send(command(-500))
+    assert device.model(704).WSetEna.value == 0
+
+
+@virtual
 async def test_a_device_that_refuses_the_set_point_is_told_with_its_code() -> None:
     device = Device(*INVERTER)
     device.rule = lambda request: 3 if request.function == 16 else None

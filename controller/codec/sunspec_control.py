@@ -74,6 +74,11 @@ def power_writes(block: bytes, power_w: int, valid_ms: int) -> tuple[Write, ...]
     return tuple(reversed(pieces))
 
 
+def disabling_write() -> Write:
+    """Return the write that takes the power set point out of force."""
+    return Write(offset=place(CONTROL_MODEL, "WSetEna")[0], registers=_DISABLED)
+
+
 def heartbeat_write(counter: int) -> Write:
     """Return the write of 715.ControllerHb, which wraps before the number that means "not implemented"."""
     offset, _size, _unimplemented = place(HEARTBEAT_MODEL, "ControllerHb")

@@ -12,13 +12,20 @@ import asyncio
 
 from controller.codec import sunspec_readings
 from controller.codec.sunspec import HEADER, CodecError, Value, Values, decode, spoiled
-from controller.codec.sunspec_control import CONTROL_MODEL, HEARTBEAT_MODEL, heartbeat_write, power_writes
+from controller.codec.sunspec_control import (
+    CONTROL_MODEL,
+    HEARTBEAT_MODEL,
+    disabling_write,
+    heartbeat_write,
+    power_writes,
+)
 from controller.link import Inbox, LinkError
 from controller.link.clock import Clock
 from controller.link.modbus import ModbusException, ModbusLine, backoff_s
 from controller.link.sunspec_discovery import DeviceMap, FoundModel, Span, discover, spans
 from controller.model import Command, FaultName, Profile
 
+SWITCH_MODEL = 715
 SLOW_EVERY_POLLS = 4  # settings and the local/remote switch
 HEARTBEAT_EVERY_MS = 1000  # 715.ControllerHb counts seconds
 FAILURES_MAX = 3  # polls in a row without an answer, then the device is discovered anew
@@ -89,9 +96,15 @@ class SunSpecLink:
             writes = power_writes(self._blocks[CONTROL_MODEL], power_w, command.valid_ms)
         except CodecError as error:
             raise LinkError(f"{self._device}: the set point was not written: {error}") from error
-        control = self._map.model(CONTROL_MODEL)
-        for write in writes:
-            await self._line.write(self._unit, control.address + write.offset, write.registers)
+        address = self._map.model(CONTROL_MODEL).address
+        for place, write in enumerate(writes):
+            try:
+                await self._line.write(self._unit, address + write.offset, write.registers)
+            except LinkError:
+                if place:  # the timer went out and runs anew for the old power: end that, or each attempt prolongs it
+                    off = disabling_write()
+                    await self._line.write(self._unit, address + off.offset, off.registers)
+                raise
 
     def tick(self) -> None:
         """Allow one more heartbeat: the supervised loop has finished a cycle."""
@@ -174,9 +187,11 @@ class SunSpecLink:
         due_ms, polls, failures = self._clock.now_ms(), 0, 0
         while True:
             polls += 1
+            settings = polls >= SLOW_EVERY_POLLS  # and again with each poll until they were read
             try:
-                await self._poll(settings=polls % SLOW_EVERY_POLLS == 0)
+                await self._poll(settings=settings)
                 failures = self._attempt = 0
+                polls = 0 if settings else polls
             except _StartOver:
                 raise
             except LinkError as error:
@@ -225,9 +240,9 @@ class SunSpecLink:
                 await self._read(span)
             except ModbusException as error:
                 self._notice("bad_reply", str(error))
-                if len(span.parts) == 1:
-                    # Not told any more: a local/remote switch that cannot be read does not say "remote".
-                    self._values[span.parts[0][0].model_id] = {}
+                # A rating that cannot be read stays what it was; a switch that cannot be read does not say "remote".
+                if [model.model_id for model, _count in span.parts] == [SWITCH_MODEL]:
+                    self._values[SWITCH_MODEL] = {}
         if self._slow:
             self._check_control()
 
