@@ -128,6 +128,8 @@ def test_a_closed_or_untold_contactor_is_no_reason_to_refuse() -> None:
         (-1, {"charge_allowed": False}, False),
         (1, {"charge_allowed": False}, True),
         (1, {"discharge_allowed": None}, True),
+        (1, {"force_charge": True}, False),
+        (-1, {"force_charge": True}, True),
         (1, {"discharge_max_ma": -100_000}, False),
     ],
 )

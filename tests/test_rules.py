@@ -58,6 +58,7 @@ def test_nameplate_is_the_lesser_of_site_file_and_inverter(
         ({"charge_max_ma": 100_000}, (-5_200, 11_700)),
         ({"discharge_max_ma": 100_000}, (-13_000, 4_680)),
         ({"charge_max_ma": 0, "discharge_max_ma": 0}, (0, 0)),
+        ({"force_charge": True}, (-13_000, 0)),
         ({"charge_max_ma": None}, (0, 11_700)),
         ({"discharge_max_ma": None}, (-13_000, 0)),
         ({"voltage_mv": None}, (0, 0)),

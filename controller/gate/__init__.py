@@ -94,7 +94,7 @@ def _state(inverter: Inverter, battery: Battery) -> str:
 def _power(unit: Unit, inverter: Inverter, battery: Battery, power_w: int) -> str:
     if power_w > 0:
         nameplate_w, set_w = unit.discharge_max_w, inverter.discharge_max_w
-        current_ma, allowed = battery.discharge_max_ma, battery.discharge_allowed
+        current_ma, allowed = battery.discharge_max_ma, False if battery.force_charge else battery.discharge_allowed
     else:
         nameplate_w, set_w = unit.charge_max_w, inverter.charge_max_w
         current_ma, allowed = battery.charge_max_ma, battery.charge_allowed

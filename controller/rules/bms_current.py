@@ -2,6 +2,7 @@
 
 A limit that is not told is 0, and so is one whose voltage is not told. The direction matters: discharging, the cells
 give P / efficiency, so the AC limit is V x DCL x efficiency; charging, they take at most P, so it is V x CCL.
+A battery that asks to be charged by force is not discharged, whatever current it still tells.
 """
 
 from controller.model import Battery, Limit, Sight
@@ -18,6 +19,7 @@ def limits(sight: Sight) -> list[Limit]:
         else:
             charge_w = _power_w(battery, battery.charge_max_ma, battery.charge_allowed)
             discharge_w = _power_w(battery, battery.discharge_max_ma, battery.discharge_allowed)
+            discharge_w = 0 if battery.force_charge else discharge_w
             discharge_w = discharge_w * unit.efficiency_pct // 100
             because = _tell(battery)
         found.append(
@@ -41,4 +43,6 @@ def _tell(battery: Battery) -> str:
         told += ", charging not permitted"
     if battery.discharge_allowed is False:
         told += ", discharging not permitted"
+    if battery.force_charge:
+        told += ", it asks to be charged"
     return told
