@@ -5,7 +5,6 @@ mistake of the controller's own server cannot hide behind the same mistake here.
 """
 
 import asyncio
-from itertools import pairwise
 
 from pymodbus.client import AsyncModbusTcpClient
 from pymodbus.exceptions import ModbusException
@@ -20,7 +19,7 @@ MARK = [0x5375, 0x6E53]  # "SunS"
 WATTS = 1
 TIMEOUT_S = 1.0
 EXPECTED_MODELS = (1, 701, 702, 703, 704, 713, 715)
-_SET_POINT = ("WSetEna", "WSetMod", "WSet")
+BLOCK = ("WSetEna", "WSetRvrtTms")  # first and last point of the function; its reversion goes out as none at all
 
 
 class DispatchError(Exception):
@@ -28,16 +27,17 @@ class DispatchError(Exception):
 
 
 class Dispatch:
-    """The utility's line to one site."""
+    """The utility's line to one site. It gives way to another client for as long as that one's set point stands."""
 
     def __init__(self, port: int, unit: int) -> None:
         self.written = self.failed = 0
         self.models: dict[int, int] = {}
         self._unit = unit
         self._client = AsyncModbusTcpClient(HOST, port=port, timeout=TIMEOUT_S, retries=0)
-        self._offsets = {name: point.offset for name, point in Model(704).points.items()}
-        places = [self._offsets[name] for name in _SET_POINT]
-        assert all(after == before + 1 for before, after in pairwise(places)), "one write must cover the set point"
+        self._offsets: dict[str, int] = {name: point.offset for name, point in Model(704).points.items()}
+        self._first = self._offsets[BLOCK[0]]
+        self._count = self._offsets[BLOCK[1]] + 2 - self._first
+        self._asked: list[int] = []  # the block as it was acknowledged last
         self._scale = 0
 
     async def discover(self) -> None:
@@ -60,20 +60,35 @@ class Dispatch:
         self._scale = scale - 0x10000 if scale >= 0x8000 else scale
 
     async def ask(self, power_w: int) -> bool:
-        """Write a set point as one block: enable, watts, value. Returns whether the site acknowledged it."""
+        """Write a set point in watts as one block, without a timer. Returns whether the site acknowledged it."""
         value = round(power_w / 10**self._scale) & 0xFFFFFFFF
-        registers = [1, WATTS, value >> 16, value & 0xFFFF]
-        address = self.models[704] + self._offsets[_SET_POINT[0]]
+        registers = [0] * self._count
+        for name, numbers in (("WSetEna", [1]), ("WSetMod", [WATTS]), ("WSet", [value >> 16, value & 0xFFFF])):
+            at = self._offsets[name] - self._first
+            registers[at : at + len(numbers)] = numbers
         try:
-            reply = await self._client.write_registers(address, registers, device_id=self._unit)
+            reply = await self._client.write_registers(self.models[704] + self._first, registers, device_id=self._unit)
         except (ModbusException, TimeoutError):
             self.failed += 1
             return False
         if reply.isError():
             self.failed += 1
             return False
+        self._asked = registers
         self.written += 1
         return True
+
+    async def guest_w(self) -> int | None:
+        """Return the set point in watts that another client wrote and that stands, None where there is none."""
+        try:
+            block = await self._read(self.models[704] + self._first, self._count)
+        except DispatchError:
+            return None
+        at = self._offsets["WSet"] - self._first
+        enabled, mode, value = block[0], block[1], block[at] << 16 | block[at + 1]
+        if not enabled or mode != WATTS or block == self._asked:
+            return None
+        return round((value - (value >> 31 << 32)) * 10.0**self._scale)
 
     async def close(self) -> None:
         """Hang up."""

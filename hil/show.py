@@ -155,19 +155,26 @@ class Show:
         return self._acknowledged[1]
 
     async def _ask(self) -> None:
-        """Write the set points as the story has them, again and again so that the utility is heard."""
+        """Write the set points as the story has them, again and again so that the utility is heard.
+
+        Whoever joins in by hand goes first: the story's set points wait for as long as another client's stands.
+        """
         written_w: int | None = None
         due_s = 0.0
         while True:
             t_s = self.now_s()
             power_w = self._story.asked_w(t_s)
-            if power_w is not None and (power_w != written_w or t_s >= due_s):
+            if t_s >= due_s or power_w not in (None, written_w):
                 due_s = t_s + ASK_S
-                if await self._on.dispatch.ask(power_w):
+                guest_w = await self._on.dispatch.guest_w()
+                if guest_w is not None:
+                    written_w = power_w
+                    self._acknowledged = (self.now_s(), guest_w)
+                elif power_w is None:
+                    written_w = None
+                elif await self._on.dispatch.ask(power_w):
                     written_w = power_w
                     self._acknowledged = (self.now_s(), power_w)
-            elif power_w is None:
-                written_w = None
             await asyncio.sleep(TICK_S)
 
     def _remember(self, now: Truth, asked_w: int | None) -> None:

@@ -20,7 +20,7 @@ from hil.summary import encode
 from hil.wires import Wires
 from tests.test_report import a_summary
 
-SET_POINT = slice(22, 26)  # 704: WSetEna, WSetMod, WSet as the published model has them
+FUNCTION = 22  # 704: WSetEna, WSetMod, WSet, ... WSetRvrtTms in registers 22 to 32, as the published model has them
 SCALE = 55  # WSet_SF
 
 
@@ -46,6 +46,9 @@ class Site704:
             places = range(request.address, request.address + request.count)
             return b"".join(self.registers.get(place, 0).to_bytes(2, "big") for place in places)
         self.writes.append(request)
+        if not self.refuse:
+            numbers = [int.from_bytes(request.registers[at : at + 2], "big") for at in range(0, 2 * request.count, 2)]
+            self.registers |= dict(enumerate(numbers, request.address))
         return self.refuse or b""
 
 
@@ -76,8 +79,8 @@ async def test_utility_writes_the_set_point_as_one_block(power_w: int, scale: in
     await dispatch.close()
     await server.close()
     (request,) = site.writes
-    assert (request.function, request.address) == (16, site.at[704] + SET_POINT.start)
-    assert request.registers == bytes.fromhex(registers)
+    assert (request.function, request.address) == (16, site.at[704] + FUNCTION)
+    assert request.registers == bytes.fromhex(registers) + bytes(14), "nothing to revert to, and no timer"
     assert (dispatch.written, dispatch.failed) == (1, 0)
 
 
@@ -90,6 +93,33 @@ async def test_refused_set_point_is_counted_and_not_taken_for_given() -> None:
     await dispatch.close()
     await server.close()
     assert (dispatch.written, dispatch.failed) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("place", "number", "guest_w"),
+    [
+        (3, 8000, None),
+        (3, 7999, 7999),
+        (2, 0xFFFF, -57_536),
+        (10, 20, 8000),
+        (0, 0, None),
+        (1, 0, None),
+    ],
+)
+async def test_utility_knows_the_set_point_of_another_client_from_its_own(
+    place: int, number: int, guest_w: int | None
+) -> None:
+    """Value, sign, timer, function disabled, set point in percent: one register of the block at a time."""
+    site = Site704(ALL)
+    server = await served(site)
+    dispatch = Dispatch(server.port, 1)
+    await dispatch.discover()
+    assert await dispatch.ask(8000)
+    assert await dispatch.guest_w() is None
+    site.registers[site.at[704] + FUNCTION + place] = number
+    assert await dispatch.guest_w() == guest_w
+    await dispatch.close()
+    await server.close()
 
 
 async def test_map_without_the_der_models_is_named() -> None:
