@@ -31,13 +31,12 @@ from controller.model import (
     State,
 )
 from hil.bench_process import measure
+from hil.children import HOST
 from hil.clock import run_virtual
 from hil.devices import InverterDevice
 from hil.lockstep import lockstep
-from hil.regulation import DEMO_SITE
+from hil.stage import DEMO_SITE
 from hil.wires import Wires
-
-HOST = "127.0.0.1"
 
 
 class Figure(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,11 +20,11 @@ from typing import BinaryIO
 import msgspec
 
 from controller.link.modbus_server import Request
+from hil.children import HOST, used
 from hil.devices import InverterDevice
-from hil.regulation import DEMO_SITE
+from hil.stage import DEMO_SITE
 from hil.wires import Wires
 
-HOST = "127.0.0.1"
 UTILITY, INVERTER, METER, BATTERY, RELAY = 18502, 18503, 18504, 18505, 18506
 TURNS = 8  # product and relay in turn, so that both meet the same noise
 WRITES = 50  # a turn
@@ -209,17 +209,11 @@ def _next_stamp_ns(stamps_fd: int, after_ns: int) -> int:
 
 def _watch(pid: int) -> tuple[float, float]:
     """Return the CPU share in percent of one core over WATCHED_S, and the peak resident size in MB."""
-    ticks = os.sysconf("SC_CLK_TCK")
-
-    def cpu_s() -> float:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / ticks
-
-    before_s, begun_s = cpu_s(), time.perf_counter()
+    before, begun_s = used(pid), time.perf_counter()
     _pause(WATCHED_S)
-    share_pct = 100 * (cpu_s() - before_s) / (time.perf_counter() - begun_s)
-    peak = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM"))
-    return share_pct, int(peak.split()[1]) / 1000
+    after, watched_s = used(pid), time.perf_counter() - begun_s
+    assert before and after, "the product ended, or this system has no /proc"
+    return 100 * (after.cpu_s - before.cpu_s) / watched_s, after.rss_peak_mb
 
 
 if __name__ == "__main__":

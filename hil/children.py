@@ -9,10 +9,13 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
+
+T = TypeVar("T")
 
 HOST = "127.0.0.1"
 STOP_S = 4.0  # from SIGTERM to SIGKILL
@@ -125,7 +128,7 @@ def used(pid: int) -> Used | None:
     fields = stat.rpartition(")")[2].split()  # the name before it may hold spaces; utime and stime are fields 14 and 15
     if peak_kb is None or len(fields) < 13:
         return None
-    return Used(rss_peak_mb=peak_kb / 1024, cpu_s=(int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"))
+    return Used(rss_peak_mb=peak_kb * 1024 / 1e6, cpu_s=(int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"))
 
 
 @contextlib.contextmanager
@@ -141,3 +144,16 @@ def stopped_by_signals() -> Iterator[asyncio.Event]:
     finally:
         for number in signals:
             loop.remove_signal_handler(number)
+
+
+async def unless(stop: asyncio.Event, work: Coroutine[None, None, T]) -> T | None:
+    """Return what the work returns, None where stop was set before; the work is then undone."""
+    working, stopping = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
+    await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if working.done():
+        return working.result()
+    working.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await working
+    return None

@@ -4,10 +4,8 @@ The utility's client, the judge and the view live in this process; the controlle
 """
 
 import asyncio
-import contextlib
 import sys
 import tempfile
-from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -17,10 +15,10 @@ from rich.console import Console
 from controller.app import sitefile
 from controller.link.clock import Clock
 from controller.model import Site
-from hil.children import ChildError, SetupError, stopped_by_signals, used
+from hil.children import ChildError, SetupError, stopped_by_signals, unless, used
 from hil.report import page
 from hil.show import ENDLESS_S, Show
-from hil.stage import SITE_FILE, Stage, check_ports, stage
+from hil.stage import DEMO_SITE, Stage, check_ports, stage
 from hil.story import tell
 from hil.summary import Summary, encode, passed
 from hil.view import closing
@@ -70,7 +68,7 @@ async def _run(options: Options, console: Console) -> int:
         console.print(f"the story takes {story.length_s:.0f} s: the site's own times need them", highlight=False)
     with stopped_by_signals() as stop:
         async with AsyncExitStack() as stack:
-            on = await _unless(stop, stack.enter_async_context(stage(folder, site, opening, clock)))
+            on = await unless(stop, stack.enter_async_context(stage(folder, site, opening, clock)))
             if on is None:
                 console.print("stopped before it began")
                 return FAILED
@@ -83,19 +81,6 @@ async def _run(options: Options, console: Console) -> int:
     _write(summary, show, site, options)
     console.print(closing(summary), highlight=False)
     return summary.exit_code
-
-
-async def _unless(stop: asyncio.Event, work: Coroutine[None, None, Stage]) -> Stage | None:
-    """Return what the work returns, None where stop was set before; the work is then undone."""
-    working, stopping = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
-    await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    if working.done():
-        return working.result()
-    working.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await working
-    return None
 
 
 def _summary(show: Show, on: Stage, options: Options, cpu_s: float | None, report: Path) -> Summary:
@@ -135,9 +120,9 @@ def _can_be_written(*files: Path | None) -> None:
 
 def _site() -> Site:
     try:
-        return sitefile.load(SITE_FILE)
+        return sitefile.load(DEMO_SITE)
     except sitefile.SiteError as error:
-        raise SetupError(f"the demo's site file {SITE_FILE} cannot be read: {error}") from error
+        raise SetupError(f"the demo's site file {DEMO_SITE} cannot be read: {error}") from error
 
 
 def _folder(options: Options) -> Path:

@@ -9,12 +9,11 @@ import msgspec
 
 from controller.app.service import Service
 from controller.model import Device, Journal, Site, State
+from hil.children import HOST
 from hil.clock import VirtualClock
 from hil.devices import KINDS
 from hil.dispatch import Dispatch
 from hil.wires import Wires
-
-HOST = "127.0.0.1"
 
 
 class Lockstep:

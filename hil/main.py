@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import contextlib
 import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
@@ -12,7 +11,7 @@ import msgspec
 
 from controller.link import LinkError
 from hil import demo
-from hil.children import HOST, stopped_by_signals
+from hil.children import HOST, stopped_by_signals, unless
 from hil.devices import KINDS, serve
 from hil.summary import decode, stored_frame
 from hil.view import picture
@@ -80,15 +79,7 @@ def _device(kind: str, wires: Path, port: int) -> int:
 async def _emulate(kind: str, wires: Wires, port: int) -> None:
     """Play one device until a signal stops it."""
     with stopped_by_signals() as stop:
-        playing, stopping = asyncio.ensure_future(serve(kind, wires, port)), asyncio.ensure_future(stop.wait())
-        await asyncio.wait({playing, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        if playing.done():
-            return playing.result()
-        playing.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await playing
-    return None
+        await unless(stop, serve(kind, wires, port))
 
 
 def _picture(svg: Path, summary: Path | None) -> int:

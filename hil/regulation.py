@@ -20,11 +20,11 @@ from controller.model import Site
 from hil.clock import run_virtual
 from hil.lockstep import Lockstep, lockstep
 from hil.score import SAMPLE_S, pjm_score, rms
+from hil.stage import DEMO_SITE
 
 STEP_S = 4
 FIRST_SAMPLE_S = 1.0  # samples at odd seconds never fall on an edge of a 4 s signal
 START_SOC = 0.6
-DEMO_SITE = Path(__file__).parent.parent / "profiles" / "sites" / "demo.toml"
 
 
 class Followed(msgspec.Struct, frozen=True, kw_only=True):

@@ -19,7 +19,7 @@ from hil.dispatch import Dispatch, DispatchError
 from hil.story import Stimulus
 from hil.wires import Wires
 
-SITE_FILE = Path(__file__).parent.parent / "profiles" / "sites" / "demo.toml"
+DEMO_SITE = Path(__file__).parent.parent / "profiles" / "sites" / "demo.toml"
 DEVICE_PORTS = {"inverter": 8503, "meter": 8504, "battery": 8505}
 UTILITY_PORT = 8502
 START_S = 20.0  # a Raspberry Pi under load needs a few
@@ -61,11 +61,11 @@ def check_ports() -> None:
 async def stage(folder: Path, site: Site, opening: tuple[Stimulus, ...], clock: Clock) -> AsyncIterator[Stage]:
     """Set the stage in a folder and clear it away afterwards, whatever happens. Raises SetupError, ChildError.
 
-    site: what SITE_FILE says. opening: what is put on the wires before anything starts.
+    site: what DEMO_SITE says. opening: what is put on the wires before anything starts.
     """
     site_file = folder / "demo.toml"
     try:
-        shutil.copyfile(SITE_FILE, site_file)
+        shutil.copyfile(DEMO_SITE, site_file)
         wires = Wires.create(folder / "wires")
     except OSError as error:
         raise SetupError(f"the demo's folder {folder} cannot be prepared: {error}") from error

@@ -90,8 +90,7 @@ class _Scene(msgspec.Struct, frozen=True, kw_only=True):
     set_points: tuple[SetPoint, ...]
 
 
-_Part = tuple[str, str, str, float]
-_PARTS: tuple[_Part, ...] = (
+_PARTS = (  # name, title, what must be seen, share of the time that is left when each had its least
     ("follow", "Follow the regulation signal", "the power settles at the set points", 0.27),
     ("reserve", "Discharge into the customer's reserve", "customer_reserve binds and the discharge stops", 0.33),
     ("export", "The load drops: the export limit binds", "poi_limit binds below what is asked", 0.22),

@@ -15,7 +15,7 @@ from controller.journal import Entry, last_state, read, replay
 from controller.model import Default, Site
 from hil.clock import run_virtual
 from hil.lockstep import Lockstep, lockstep
-from hil.regulation import DEMO_SITE
+from hil.stage import DEMO_SITE
 
 Story = Callable[[Lockstep], Awaitable[None]]
 SOC_ERROR = 0.02
