@@ -5,6 +5,7 @@ from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from typing import TypeVar
 
 from msgspec.structs import replace
 
@@ -14,6 +15,7 @@ from controller.app.problems import Problem, SiteError, nearest
 from controller.model import Device, Profile, Site, Unit
 
 BYTES_MAX = 1_000_000
+T = TypeVar("T", Device, Unit)
 
 __all__ = ["Problem", "SiteError", "load", "profile", "profile_names", "profile_text"]
 
@@ -122,26 +124,13 @@ def _resolved(site: Site, profiles: dict[str, Profile]) -> Site:
     kinds = {device.name: profiles.get(device.profile) for device in site.device}
     return replace(
         site,
-        device=tuple(_device(device, profiles.get(device.profile)) for device in site.device),
-        unit=tuple(_unit(unit, kinds.get(unit.inverter)) for unit in site.unit),
+        device=tuple(_filled(row, profiles.get(row.profile), "poll_ms", "stale_after_ms") for row in site.device),
+        unit=tuple(_filled(row, kinds.get(row.inverter), "watchdog_s", "settle_ms") for row in site.unit),
     )
 
 
-def _device(device: Device, kind: Profile | None) -> Device:
+def _filled(row: T, kind: Profile | None, *names: str) -> T:
+    """Return row with those of the named values that it leaves out as its profile has them."""
     if kind is None:
-        return device
-    return replace(
-        device,
-        poll_ms=kind.poll_ms if device.poll_ms is None else device.poll_ms,
-        stale_after_ms=kind.stale_after_ms if device.stale_after_ms is None else device.stale_after_ms,
-    )
-
-
-def _unit(unit: Unit, kind: Profile | None) -> Unit:
-    if kind is None:
-        return unit
-    return replace(
-        unit,
-        watchdog_s=kind.watchdog_s if unit.watchdog_s is None else unit.watchdog_s,
-        settle_ms=kind.settle_ms if unit.settle_ms is None else unit.settle_ms,
-    )
+        return row
+    return replace(row, **{name: getattr(kind, name) for name in names if getattr(row, name) is None})

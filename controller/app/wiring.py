@@ -1,9 +1,8 @@
 """From a site to its links: one line per host and port, one link per device."""
 
-from urllib.parse import parse_qs, urlsplit
-
 import msgspec
 
+from controller.app.addresses import modbus_address
 from controller.app.sitefile import profile, profile_text
 from controller.link import Inbox, Link
 from controller.link.can import CanLink
@@ -25,13 +24,11 @@ def _link(device: Device, lines: dict[tuple[str, int], ModbusLine], inbox: Inbox
     if kind.protocol == "can":
         folder = device.profile.rpartition("/")[0]
         return CanLink(device.url, device.name, kind, profile_text(f"{folder}/{kind.dbc}"), inbox=inbox, clock=clock)
-    parts = urlsplit(device.url)
-    place = (parts.hostname or "", parts.port or 502)
+    address = modbus_address(device.url)
+    place = (address.host, address.port)
     if place not in lines:
         lines[place] = ModbusLine(
             *place, timeout_ms=kind.timeout_ms, gap_ms=kind.gap_ms, connect_delay_ms=kind.connect_delay_ms
         )
-    unit = int(parse_qs(parts.query).get("unit", ["1"])[0])
-    return SunSpecLink(
-        lines[place], unit, device.name, kind, poll_ms=device.poll_ms or kind.poll_ms, inbox=inbox, clock=clock
-    )
+    poll_ms = device.poll_ms or kind.poll_ms
+    return SunSpecLink(lines[place], address.unit, device.name, kind, poll_ms=poll_ms, inbox=inbox, clock=clock)
