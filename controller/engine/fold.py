@@ -48,7 +48,7 @@ class Envelope:
 
 
 def fold(envelope: Envelope, limits: Iterable[Limit]) -> Envelope:
-    """Project limits, strongest class first, and return the envelope."""
+    """Project limits in their order, which is strongest class first, into envelope and return it."""
     for limit in limits:
         envelope.add(limit)
     return envelope

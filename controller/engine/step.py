@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from controller.engine import load, watch
-from controller.engine.fold import Envelope
+from controller.engine.fold import Envelope, fold
 from controller.engine.share import share
 from controller.model import (
     Command,
@@ -116,10 +116,8 @@ def _fold_all(sight: Sight) -> tuple[Envelope, list[Envelope], list[Envelope]]:
             else:
                 of_site.append(limit)
         _add_units(total, soft, priority)
-        for limit in of_site:
-            total.add(limit)
-    for limit in order_limits(sight):
-        total.add(limit)
+        fold(total, of_site)
+    fold(total, order_limits(sight))
     for envelope in soft:
         total.unmet += envelope.unmet
     return total, hard, soft

@@ -45,7 +45,7 @@ def conditions(site: Site, state: State, snapshot: Snapshot, readings: Mapping[s
             found += _battery(battery)
         else:
             found.append(("battery_stale", unit.battery, _age(ages.get(unit.battery))))
-    found += _astray(site, state, snapshot, readings)
+    found += _astray(site, state, readings)
     if snapshot.utility_silent:
         found.append(("utility_silent", "utility", ""))
     return found
@@ -123,7 +123,7 @@ def _battery(battery: Battery) -> list[Found]:
     return found
 
 
-def _astray(site: Site, state: State, snapshot: Snapshot, readings: Mapping[str, AnyReading]) -> list[Found]:
+def _astray(site: Site, state: State, readings: Mapping[str, AnyReading]) -> list[Found]:
     found: list[Found] = []
     for unit, part in zip(site.unit, state.shares, strict=False):
         inverter = readings.get(unit.inverter)
