@@ -1,7 +1,6 @@
 """The SunSpec door: orders, leases, several clients."""
 
 import asyncio
-import selectors
 
 import pytest
 
@@ -9,6 +8,7 @@ from controller.link.clock import Clock
 from controller.link.modbus_server import Request
 from controller.model import Order
 from controller.utility.sunspec import NEVER_MS, SunSpecDoor
+from hil.clock import run_virtual
 from tests.sunspec_master import ANN, BOB, LEASE_MS, START_MS, Book, Master, battery_site
 
 
@@ -252,42 +252,23 @@ def test_own_heartbeat_goes_up_once_a_second_while_cycles_run(master: Master) ->
     assert master.value("715.DERHb") == 4
 
 
-class JumpingSelector(selectors.DefaultSelector):
-    """Waits for nothing: where the loop would sleep, its time jumps."""
-
-    now_s = 0.0
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        found = super().select(0)
-        if not found and timeout:
-            self.now_s += timeout
-        return found
-
-
-class JumpingLoop(asyncio.SelectorEventLoop):
-    """A loop on virtual time."""
-
-    def __init__(self) -> None:
-        self.clockwork = JumpingSelector()
-        super().__init__(self.clockwork)
-
-    def time(self) -> float:
-        return self.clockwork.now_s
-
-
 class Diary(Book):
-    """Notes when the set point changed, and to what."""
+    """Notes when, in ms since it was begun, the set point changed, and to what."""
 
     def __init__(self) -> None:
         super().__init__()
         self.clock = Clock()
+        self.begun_ms = 0
         self.told: list[tuple[int, str]] = []
 
+    def now_ms(self) -> int:
+        return self.clock.now_ms() - self.begun_ms
+
     def order(self, order: Order) -> None:
-        self.told.append((self.clock.now_ms(), f"{order.low_w} W"))
+        self.told.append((self.now_ms(), f"{order.low_w} W"))
 
     def withdraw(self, name: str) -> None:
-        self.told.append((self.clock.now_ms(), "withdrawn"))
+        self.told.append((self.now_ms(), "withdrawn"))
 
 
 def on_virtual_time(*writes: tuple[int, str, int]) -> list[tuple[int, str]]:
@@ -297,8 +278,9 @@ def on_virtual_time(*writes: tuple[int, str, int]) -> list[tuple[int, str]]:
     async def play() -> None:
         door = SunSpecDoor(battery_site(), diary, diary.clock)
         await door.start()
+        diary.begun_ms = diary.clock.now_ms()
         for at_ms, name, value in writes:
-            await asyncio.sleep((at_ms - diary.clock.now_ms()) / 1000)
+            await asyncio.sleep((at_ms - diary.now_ms()) / 1000)
             address, point = points[name]
             data = point.info.to_data(value, 2 * point.len)
             request = Request(unit=1, function=16, address=address, count=point.len, registers=data, peer=ANN)
@@ -306,8 +288,7 @@ def on_virtual_time(*writes: tuple[int, str, int]) -> list[tuple[int, str]]:
         await asyncio.sleep(200)
         await door.close()
 
-    with asyncio.Runner(loop_factory=JumpingLoop) as runner:
-        runner.run(play())
+    run_virtual(play())
     return diary.told
 
 
