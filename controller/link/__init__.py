@@ -6,7 +6,8 @@ Laws:
 - Only clock.py reads a clock.
 - A command is sent before any waiting read and is never blindly repeated.
 
-To add a transport: one file with a class that keeps the Link protocol, and its URL scheme in app/service.py.
+To add a transport: one file with a class that keeps the Link protocol, its URL in app/addresses.py,
+its line in app/wiring.py.
 """
 
 from typing import Protocol
@@ -15,7 +16,7 @@ from controller.model import AnyReading, Command, FaultName
 
 
 class Inbox(Protocol):
-    """Where links put what they hear. engine.board.Board is one."""
+    """Where links put what they hear. app.board.Board is one."""
 
     def heard(self, reading: AnyReading) -> None:
         """Take a reading."""

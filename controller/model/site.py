@@ -1,7 +1,7 @@
 """The site, as its file tells it: TOML decoded with bounds.
 
 Each field's Meta carries its range and its description; README's key table and `linepack init` are made from them.
-Cross-checks between fields live in app/sitefile.py, which reports all of them at once.
+Checks between fields are in app/checks.py.
 """
 
 from typing import Annotated, Literal

@@ -21,7 +21,7 @@ from controller.model import FaultName, Order
 
 
 class OrderBook(Protocol):
-    """Where the doors put what the utility asks. engine.board.Board is one."""
+    """Where the doors put what the utility asks. app.board.Board is one."""
 
     def order(self, order: Order) -> None:
         """Take an order; it replaces the one of the same name."""

@@ -23,8 +23,6 @@ from controller.utility.sunspec_map import BASE, Refused
 from controller.utility.sunspec_site import UINT32_MAX, ratings, registers
 from controller.utility.sunspec_telemetry import Telemetry
 
-__all__ = ["OrderBook", "SunSpecDoor"]
-
 UNIT_NOT_HERE = 0x0B
 STOP, START, ENTER_STANDBY = 0, 1, 2
 NEVER_MS = 2**53  # a cease has no end of its own
