@@ -92,6 +92,12 @@ def test_the_gate_looks_at_the_age_itself(age_ms: int, passes: bool) -> None:
     assert (refusal(1000, snapshot) == "") is passes
 
 
+@pytest.mark.parametrize(("age_ms", "passes"), [(3500, True), (3501, False)])
+def test_each_device_goes_stale_at_its_own_age(age_ms: int, passes: bool) -> None:
+    snapshot = a_snapshot(a_meter(-5000), an_inverter(), a_battery(at_ms=100_000 - age_ms))
+    assert (refusal(1000, snapshot) == "") is passes
+
+
 @pytest.mark.parametrize(
     "snapshot",
     [
@@ -131,6 +137,8 @@ def test_a_closed_or_untold_contactor_is_no_reason_to_refuse() -> None:
         (1, {"force_charge": True}, False),
         (-1, {"force_charge": True}, True),
         (1, {"discharge_max_ma": -100_000}, False),
+        (5000, {"discharge_max_ma": 5_000_000, "voltage_mv": 1000}, True),
+        (5000, {"discharge_max_ma": 4_999_999, "voltage_mv": 1000}, False),
     ],
 )
 def test_no_current_beyond_what_the_battery_permits(power_w: int, changes: dict[str, object], passes: bool) -> None:
@@ -164,9 +172,28 @@ def test_no_command_could_leave_floor_and_ceiling_before_the_watchdog(
     assert (refusal(power_w, with_battery(soc_bp=soc_bp)) == "") is passes
 
 
+# What passes uses up the energy to the last W ms, what is refused lies less than a ten-thousandth (charging) or a
+# millionth (discharging) above it: power x 11 s against 1 bp of the capacity, 90 % of it discharging.
+@pytest.mark.parametrize(
+    ("power_w", "soc_bp", "capacity_wh", "passes"),
+    [
+        (8100, 1211, 25_000, True),
+        (10_000, 1202, 169_753, False),
+        (-9000, 9289, 25_000, True),
+        (-10_000, 9288, 25_461, False),
+    ],
+)
+def test_the_energy_before_floor_and_ceiling_is_counted_exactly(
+    power_w: int, soc_bp: int, capacity_wh: int, passes: bool
+) -> None:
+    site = a_site()
+    site = msgspec.structs.replace(site, unit=(msgspec.structs.replace(site.unit[0], capacity_wh=capacity_wh),))
+    assert (refusal(power_w, with_battery(soc_bp=soc_bp), site) == "") is passes
+
+
 def test_a_poi_limit_that_demands_it_outranks_floor_and_ceiling_and_no_more_than_it_demands() -> None:
     thirsty = a_snapshot(a_meter(-14_000), an_inverter(), a_battery(1000))
-    assert refusal(2100, thirsty) == ""
+    assert refusal(1, thirsty) == refusal(2100, thirsty) == ""
     assert "floor" in refusal(2101, thirsty)
     sunny = a_snapshot(a_meter(9000), an_inverter(), a_battery(9500))
     assert refusal(-3100, sunny) == ""
@@ -290,6 +317,37 @@ def test_nothing_but_whole_watts_passes(power_w: object) -> None:
 
 def test_an_inverter_that_is_commanded_twice_in_a_cycle_is_not_written() -> None:
     assert all(v.refused for v in check(a_site(), all_fresh(), (a_command(5000), a_command(-5000))))
+def two_units(meter_w: int, measured_w: tuple[int | None, int | None], soc_bp: int = 6000) -> Snapshot:
+    inverters = [an_inverter(power_w, n) for n, power_w in enumerate(measured_w, 1)]
+    return a_snapshot(a_meter(meter_w), *inverters, a_battery(soc_bp, 1), a_battery(6000, 2))
+
+
+PAIR = (a_command(5000, "inverter1"), a_command(-5000, "inverter2"))
+
+
+@pytest.mark.parametrize(("meter_w", "measured_w"), [(12_001, -1000), (-24_001, 1000), (None, 0)])
+def test_units_that_cancel_out_add_nothing_at_the_poi(meter_w: int | None, measured_w: int) -> None:
+    site = a_site(2)
+    snapshot = two_units(meter_w or 0, (measured_w, measured_w))
+    if meter_w is None:
+        snapshot = msgspec.structs.replace(snapshot, readings=snapshot.readings[1:])
+        tight = msgspec.structs.replace(site.poi, export_max_w=1000, import_max_w=1000)
+        site = msgspec.structs.replace(site, poi=tight)
+    assert [v.refused for v in check(site, snapshot, PAIR)] == ["", ""]
+
+
+def test_units_that_cancel_out_relieve_no_poi_limit_and_so_keep_their_floor() -> None:
+    first, second = check(a_site(2), two_units(-30_000, (0, 0), soc_bp=1000), PAIR)
+    assert "floor" in first.refused
+    assert second.refused == ""
+
+
+def test_only_the_sites_own_inverters_and_what_they_tell_count_as_power_that_is_there_already() -> None:
+    untold = two_units(12_001, (0, None))
+    assert "already" in check(a_site(2), untold, (a_command(1),))[0].refused
+    stranger = msgspec.structs.replace(an_inverter(5000), device="stranger")
+    snapshot = msgspec.structs.replace(untold, readings=(*untold.readings, stranger))
+    assert "already" in check(a_site(2), snapshot, (a_command(1000),))[0].refused
 
 
 @settings(max_examples=300, deadline=None)
