@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.engine import Envelope, fold, share, step
+from controller.engine import Envelope, fold, share, step, watch
 from controller.model import (
     Battery,
     Decision,
@@ -21,6 +21,7 @@ from controller.model import (
     Order,
     Ramp,
     Reading,
+    Share,
     Site,
     Snapshot,
     State,
@@ -121,8 +122,29 @@ def test_an_order_inside_all_rules_is_followed_to_the_watt() -> None:
     assert (decision.mode, decision.target_w, decision.why, decision.asked_w) == ("follow", 3210, "wish", 3210)
     assert decision.commands[0].power_w == 3210
     assert decision.commands[0].valid_ms == 10_000
+    assert (decision.stored_wh, decision.sellable_wh) == (15_000, 15_000 - 500 - 7_500)
     assert not decision.unmet
     assert not decision.faults
+
+
+def test_an_order_that_leaves_room_is_met_as_near_to_rest_as_it_allows() -> None:
+    for low_w, high_w, target_w in ((-100, 100, 0), (200, 900, 200), (-900, -200, -200)):
+        order = msgspec.structs.replace(a_target(0), low_w=low_w, high_w=high_w)
+        decision = decide(all_fresh(orders=(order,)))
+        assert (decision.target_w, decision.wish_w, decision.why) == (target_w, target_w, "wish")
+
+
+def test_the_bound_is_named_by_the_unit_that_lost_most() -> None:
+    snapshot = a_snapshot(
+        a_meter(),
+        an_inverter(0, 1),
+        an_inverter(0, 2),
+        a_battery(6000, 1, charge_max_ma=100_000, discharge_max_ma=50_000),
+        a_battery(6000, 2, charge_max_ma=50_000, discharge_max_ma=100_000),
+    )
+    decision = decide(snapshot, a_site(2))
+    assert (decision.low.value_w, decision.low.rule) == (-7800, "bms_current(unit2)")
+    assert (decision.high.value_w, decision.high.rule) == (7020, "bms_current(unit1)")
 
 
 def test_an_order_beyond_the_export_limit_is_cut_and_says_why() -> None:
@@ -286,6 +308,53 @@ def test_a_device_that_does_not_follow_is_named_once_it_had_time_to() -> None:
         assert named is (at_ms >= 104_000)
 
 
+@pytest.mark.parametrize(
+    ("measured_w", "sampled_ms", "rated_w", "settle_ms", "named"),
+    [
+        (2500, 100_000, 10_000, 1000, False),
+        (2499, 100_000, 10_000, 1000, True),
+        (3501, 100_000, 10_000, 1000, True),
+        (2499, 99_999, 10_000, 1000, False),
+        (2499, 99_000, 10_000, None, True),
+        (2499, 98_999, 10_000, None, False),
+        (2800, 100_000, 2000, 1000, False),
+        (2799, 100_000, 2000, 1000, True),
+    ],
+)
+def test_astray_is_more_than_a_twentieth_of_the_nameplate_or_200_w_three_seconds_after_settling(
+    measured_w: int, sampled_ms: int, rated_w: int, settle_ms: int | None, named: bool
+) -> None:
+    site = a_site()
+    unit = msgspec.structs.replace(site.unit[0], charge_max_w=rated_w, discharge_max_w=rated_w, settle_ms=settle_ms)
+    state = State(moved_ms=96_000, shares=(Share(unit="unit1", low_w=0, high_w=9000, power_w=3000),))
+    snapshot = a_snapshot(a_meter(), an_inverter(measured_w, at_ms=sampled_ms), a_battery())
+    readings = {r.device: r for r in snapshot.readings}
+    found = watch.conditions(msgspec.structs.replace(site, unit=(unit,)), state, snapshot, readings)
+    assert [detail for fault, _, detail in found if fault == "inverter_not_following"] == (
+        [f"commanded +3000 W, measured +{measured_w} W"] if named else []
+    )
+
+
+@pytest.mark.parametrize(("soc_bp", "detail"), [(-1, "-0.01 %"), (0, ""), (10_000, ""), (10_001, "100.01 %")])
+def test_a_state_of_charge_beyond_0_to_100_percent_is_implausible(soc_bp: int, detail: str) -> None:
+    told = [f.detail for f in decide(all_fresh(soc_bp)).faults if f.fault == "battery_implausible"]
+    assert told == ([f"state of charge {detail}"] if detail else [])
+
+
+@pytest.mark.parametrize(
+    ("rated_w", "target_w", "moves"), [(10_000, 100, False), (10_000, 101, True), (3000, -50, False), (3000, -51, True)]
+)
+def test_a_move_is_a_change_beyond_a_hundredth_of_the_nameplate_or_50_w(
+    rated_w: int, target_w: int, moves: bool
+) -> None:
+    site = a_site()
+    unit = msgspec.structs.replace(site.unit[0], charge_max_w=rated_w, discharge_max_w=rated_w)
+    before = State(target_w=0, decided_ms=99_000, moved_ms=50_000)
+    snapshot = all_fresh(orders=(a_target(target_w),))
+    after, _ = step(msgspec.structs.replace(site, unit=(unit,)), before, snapshot)
+    assert after.moved_ms == (100_000 if moves else 50_000)
+
+
 def test_loss_of_one_unit_is_shared_by_the_others_in_the_same_cycle() -> None:
     readings = [a_meter(-20_000)]
     for n in (1, 2, 3):
@@ -360,6 +429,19 @@ def test_a_limit_that_is_exceeded_does_not_wait_for_our_move_to_settle() -> None
     assert step(a_site(), state, exceeded)[1].target_w == 300 + 5900
     within = a_snapshot(a_meter(5500), an_inverter(8000), a_battery(), orders=(a_target(8000),))
     assert step(a_site(), state, within)[1].target_w == 8000
+
+
+@pytest.mark.parametrize(
+    ("meter_w", "power_w", "target_w"),
+    [(6000, 8000, 8000), (6001, 8000, 7899), (-12_000, -9000, -9000), (-12_001, -9000, -8899)],
+)
+def test_during_our_own_move_a_meter_at_its_limit_is_believed_only_once_it_is_beyond(
+    meter_w: int, power_w: int, target_w: int
+) -> None:
+    known_w = 5000 if power_w > 0 else 2000
+    state = State(target_w=power_w, decided_ms=99_900, moved_ms=99_900, net_load_w=known_w, net_load_sampled_ms=99_800)
+    snapshot = a_snapshot(a_meter(meter_w), an_inverter(power_w), a_battery(), orders=(a_target(power_w),))
+    assert step(a_site(), state, snapshot)[1].target_w == target_w
 
 
 def test_small_changes_of_the_load_are_followed_at_reduced_gain() -> None:

@@ -1,12 +1,16 @@
 """Each rule as a table, both sides of every edge, and what it does when its data is missing."""
 
+import sys
+
 import msgspec
 import pytest
 
 from controller.engine import load, watch
 from controller.model import Energy, Limit, Missing, Sight, Snapshot, State, Unit
-from controller.rules import bms_current, customer_reserve, energy_barrier, fault_stop, nameplate, poi_limit
-from tests.words import a_battery, a_meter, a_site, a_snapshot, all_fresh, an_inverter
+from controller.programs import PROGRAMS, order_limits, target
+from controller.programs.self_consumption import next_balance_w
+from controller.rules import RULES, bms_current, customer_reserve, energy_barrier, fault_stop, nameplate, poi_limit
+from tests.words import a_battery, a_meter, a_site, a_snapshot, a_target, all_fresh, an_inverter
 
 
 def seen(snapshot: Snapshot, state: State | None = None, **changes: object) -> Sight:
@@ -34,21 +38,23 @@ def interval(limits: list[Limit]) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize(
-    ("charge_set_w", "discharge_set_w", "expected"),
+    ("charge_set_w", "discharge_set_w", "expected", "by"),
     [
-        (None, None, (-10_000, 10_000)),
-        (10_000, 10_000, (-10_000, 10_000)),
-        (9_999, None, (-9_999, 10_000)),
-        (None, 1, (-10_000, 1)),
-        (50_000, 50_000, (-10_000, 10_000)),
-        (0, 0, (0, 0)),
+        (None, None, (-10_000, 10_000), "site file"),
+        (10_000, 10_000, (-10_000, 10_000), "site file"),
+        (9_999, None, (-9_999, 10_000), "inverter"),
+        (None, 1, (-10_000, 1), "inverter"),
+        (50_000, 50_000, (-10_000, 10_000), "site file"),
+        (0, 0, (0, 0), "inverter"),
     ],
 )
-def test_nameplate_is_the_lesser_of_site_file_and_inverter(
-    charge_set_w: int | None, discharge_set_w: int | None, expected: tuple[int, int]
+def test_nameplate_is_the_lesser_of_site_file_and_inverter_and_says_which(
+    charge_set_w: int | None, discharge_set_w: int | None, expected: tuple[int, int], by: str
 ) -> None:
     inverter = an_inverter(0, charge_max_w=charge_set_w, discharge_max_w=discharge_set_w)
-    assert interval(nameplate.limits(seen(a_snapshot(a_meter(), inverter, a_battery())))) == expected
+    limits = nameplate.limits(seen(a_snapshot(a_meter(), inverter, a_battery())))
+    assert interval(limits) == expected
+    assert by in limits[0].because
 
 
 @pytest.mark.parametrize(
@@ -66,11 +72,27 @@ def test_nameplate_is_the_lesser_of_site_file_and_inverter(
         ({"discharge_allowed": False}, (-13_000, 0)),
         ({"charge_allowed": None, "discharge_allowed": None}, (-13_000, 11_700)),
         ({"charge_max_ma": -5_000}, (0, 11_700)),
+        ({"charge_max_ma": 3_000_000, "discharge_max_ma": 3_000_000, "voltage_mv": 0}, (0, 0)),
     ],
 )
 def test_bms_current_allows_only_what_the_battery_tells(changes: dict[str, object], expected: tuple[int, int]) -> None:
     snapshot = a_snapshot(a_meter(), an_inverter(), a_battery(**changes))  # type: ignore[arg-type]
     assert interval(bms_current.limits(seen(snapshot))) == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "because"),
+    [
+        ({"charge_max_ma": 74_900}, "the battery allows 74 A in, 250 A out at 52 V"),
+        ({"discharge_max_ma": None, "voltage_mv": None}, "the battery allows 250 A in, none out at unknown voltage"),
+        ({"charge_max_ma": None}, "the battery allows none in, 250 A out at 52 V"),
+        ({"charge_allowed": False}, "the battery allows 250 A in, 250 A out at 52 V, charging not permitted"),
+        ({"discharge_allowed": False}, "the battery allows 250 A in, 250 A out at 52 V, discharging not permitted"),
+    ],
+)
+def test_bms_current_says_what_the_battery_told(changes: dict[str, object], because: str) -> None:
+    snapshot = a_snapshot(a_meter(), an_inverter(), a_battery(**changes))  # type: ignore[arg-type]
+    assert bms_current.limits(seen(snapshot))[0].because == because
 
 
 def test_bms_current_allows_nothing_of_a_battery_that_is_not_heard() -> None:
@@ -92,6 +114,10 @@ def test_poi_limit_with_a_silent_meter_assumes_the_worst_and_forces_nothing() ->
     site = a_site()
     tight = msgspec.structs.replace(site.poi, export_max_w=1000, import_max_w=5000)
     assert interval(poi_limit.limits(seen(snapshot, poi=tight))) == (0, 0)
+    only_import = msgspec.structs.replace(site.poi, import_max_w=5000)
+    assert interval(poi_limit.limits(seen(snapshot, poi=only_import))) == (0, 900)
+    only_export = msgspec.structs.replace(site.poi, export_max_w=1000)
+    assert interval(poi_limit.limits(seen(snapshot, poi=only_export))) == (-900, 0)
 
 
 @pytest.mark.parametrize(
@@ -184,6 +210,73 @@ def test_fault_stop_stands_a_unit_still(snapshot: Snapshot, stopped: bool) -> No
     if stopped:
         assert interval(limits) == (0, 0)
         assert limits[0].because
+
+
+def test_a_set_point_at_the_poi_moves_with_the_load_and_rests_without_a_meter() -> None:
+    order = msgspec.structs.replace(a_target(1000, domain="poi"), high_w=1500)
+    wish = target(seen(all_fresh(load_w=2000, orders=(order,))))
+    assert wish is not None
+    assert (wish.low_w, wish.high_w, wish.priority) == (3000, 3500, 5)
+    blind = target(seen(a_snapshot(an_inverter(), a_battery(), orders=(order,))))
+    assert blind is not None
+    assert (blind.low_w, blind.high_w, blind.priority) == (0, 0, 5)
+
+
+def test_the_newest_of_several_set_points_is_the_wish() -> None:
+    orders = tuple(msgspec.structs.replace(a_target(100 * n), name=f"o{n}", starts_ms=n % 3) for n in (1, 2, 3))
+    wish = target(seen(all_fresh(orders=orders)))
+    assert wish is not None
+    assert wish.low_w == 200
+
+
+@pytest.mark.parametrize(
+    ("kind", "domain", "load_w", "expected"),
+    [
+        ("cease", "battery", (1000, 1000), (0, 0)),
+        ("limit", "battery", (1000, 1000), (-100, 100)),
+        ("limit", "poi", (1000, 1000), (900, 1100)),
+        ("limit", "poi", (900, 1100), (1000, 1000)),
+        ("limit", "poi", (0, 5000), (2500, 2500)),
+        ("limit", "poi", (None, None), (0, 0)),
+    ],
+)
+def test_orders_that_limit_narrow_by_the_worst_load_and_meet_in_the_middle_where_they_cross(
+    kind: str, domain: str, load_w: tuple[int | None, int | None], expected: tuple[int, int]
+) -> None:
+    order = msgspec.structs.replace(a_target(0), kind=kind, domain=domain, low_w=-100, high_w=100)
+    sight = msgspec.structs.replace(seen(all_fresh(orders=(order,))), load_low_w=load_w[0], load_high_w=load_w[1])
+    (limit,) = order_limits(sight)
+    assert (limit.low_w, limit.high_w, limit.priority) == (*expected, 5)
+
+
+@pytest.mark.parametrize(
+    ("last_w", "load_w", "nameplate_w", "expected_w"),
+    [
+        (None, 150, 20_000, 150),
+        (1000, 1399, 20_000, 1139),
+        (1000, 1400, 20_000, 1400),
+        (1000, 601, 20_000, 860),
+        (1000, 600, 20_000, 600),
+        (1000, 1199, 1000, 1069),
+        (1000, 1200, 1000, 1200),
+    ],
+)
+def test_balance_follows_large_moves_whole_and_small_ones_at_reduced_gain(
+    last_w: int | None, load_w: int, nameplate_w: int, expected_w: int
+) -> None:
+    assert next_balance_w(last_w, load_w, nameplate_w) == expected_w
+
+
+def test_every_rule_and_program_lays_the_class_that_its_first_line_tells() -> None:
+    sight = seen(a_snapshot(a_meter(), an_inverter(state="fault"), a_battery()))
+    for priority, limits in RULES:
+        assert {limit.priority for limit in limits(sight)} == {priority}
+        assert (sys.modules[limits.__module__].__doc__ or "").startswith(f"Class {priority}: ")
+    for wish in PROGRAMS.values():
+        blind = seen(a_snapshot(an_inverter(), a_battery()))
+        assert (wish(blind).low_w, wish(blind).high_w) == (0, 0)
+        for found in (wish(sight), wish(blind)):
+            assert (sys.modules[wish.__module__].__doc__ or "").startswith(f"Class {found.priority}: ")
 
 
 def test_energy_axis_of_the_smallest_site_keeps_its_order() -> None:
