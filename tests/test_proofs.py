@@ -1,8 +1,12 @@
 """Proofs with z3, for all integers and not for samples: the projection of the fold and the energy barrier."""
 
+from itertools import combinations_with_replacement
+
 import z3
 from z3 import And, Implies, Int, Ints, Not, Real, Solver, unsat
 
+from controller.engine import Envelope
+from controller.model import Limit
 from controller.rules.energy_barrier import charge_w, discharge_w
 from tests.words import a_site
 
@@ -19,6 +23,16 @@ def project(low: z3.ArithRef, high: z3.ArithRef, a: z3.ArithRef, b: z3.ArithRef)
     new_low = z3.If(b < low, low, z3.If(a > high, high, z3.If(a > low, a, low)))
     new_high = z3.If(b < low, low, z3.If(a > high, high, z3.If(b < high, b, high)))
     return new_low, new_high
+
+
+def test_the_projection_that_is_proved_is_what_the_envelope_does() -> None:
+    ends = list(combinations_with_replacement(range(-2, 3), 2))
+    for low_w, high_w in ends:
+        for a_w, b_w in ends:
+            envelope = Envelope(low_w, high_w)
+            envelope.add(Limit(rule="r", priority=3, low_w=a_w, high_w=b_w, because="test"))
+            projected = project(*(z3.IntVal(end_w) for end_w in (low_w, high_w, a_w, b_w)))
+            assert [z3.simplify(end).as_long() for end in projected] == [envelope.low_w, envelope.high_w]
 
 
 def test_projection_keeps_the_envelope_inside_itself_and_never_empty() -> None:
