@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from controller.app.board import Board
+from controller.app.board import NOTICES_MAX, ORDERS_MAX, TRAIL_SAMPLES, Board
 from controller.app.calendar import Calendar
 from controller.app.outlet import Outlet
 from controller.link import LinkError
@@ -117,6 +117,27 @@ def test_an_order_replaces_the_one_of_its_name_and_waits_for_its_start() -> None
     assert len(changes) == 4
 
 
+def test_orders_and_notices_beyond_their_bound_are_left_out_and_known_ones_still_renewed() -> None:
+    board, _, _ = a_board()
+    for n in range(ORDERS_MAX + 1):
+        board.order(msgspec.structs.replace(a_target(n), name=f"o{n}"))
+    board.order(msgspec.structs.replace(a_target(77), name="o0"))
+    assert [o.low_w for o in board.freeze("").orders] == [77, *range(1, ORDERS_MAX)]
+    for n in range(NOTICES_MAX + 1):
+        board.noticed("bad_frame", f"d{n}", "old")
+    board.noticed("bad_frame", "d0", "new")
+    notices = board.freeze("").notices
+    assert [notices[0].detail, notices[-1].device, len(notices)] == ["new", f"d{NOTICES_MAX - 1}", NOTICES_MAX]
+
+
+def test_battery_power_is_remembered_for_the_last_samples_only() -> None:
+    board, _, _ = a_board()
+    for n in range(TRAIL_SAMPLES + 1):
+        board.heard(an_inverter(n, at_ms=99_000 + n))
+    board.heard(a_meter(0, 98_000))
+    assert board.freeze("").poi_battery_w == 1, "the oldest sample that is left stands for all before it"
+
+
 def test_the_utility_is_silent_after_its_time_unless_a_target_of_its_still_lives() -> None:
     board, clock, _ = a_board()
     board.utility_heard()
@@ -160,12 +181,15 @@ class FakeLink:
 
     def __init__(self, delay_s: float = 0.1) -> None:
         self.delay_s, self.sent, self.error = delay_s, list[Command](), ""
+        self.bug: Exception | None = None
 
     async def run(self) -> None:
         """Do nothing."""
 
     async def send(self, command: Command) -> None:
         await asyncio.sleep(self.delay_s)
+        if self.bug is not None:
+            raise self.bug
         if self.error:
             raise LinkError(self.error)
         self.sent.append(command)
@@ -211,6 +235,48 @@ def test_a_write_that_failed_is_named_tried_again_at_the_next_cycle_and_over_whe
         assert [c.power_w for c in link.sent] == [100]
 
     run_virtual(main())
+
+
+def test_a_lease_is_refreshed_at_the_very_third_of_it() -> None:
+    async def main() -> list[int]:
+        link, clock = FakeLink(delay_s=0), Clock()
+        outlet = Outlet("inverter1", link, Board(a_site(), clock), clock)
+        counts = []
+        for wait_s in (0, 2.999, 0.001):
+            await asyncio.sleep(wait_s)
+            outlet.put(a_command(300))
+            await outlet.finished()
+            counts.append(len(link.sent))
+        return counts
+
+    assert run_virtual(main()) == [1, 1, 2]
+
+
+def test_a_bug_in_a_link_ends_the_cycle_that_waits_for_it() -> None:
+    async def main() -> None:
+        link, clock = FakeLink(), Clock()
+        outlet = Outlet("inverter1", link, Board(a_site(), clock), clock)
+        link.bug = AssertionError("this cannot be")
+        outlet.put(a_command(100))
+        with pytest.raises(AssertionError, match="cannot be"):
+            await outlet.finished()
+
+    run_virtual(main())
+
+
+def test_a_cancelled_outlet_sends_nothing_more() -> None:
+    async def main() -> list[Command]:
+        link, clock = FakeLink(delay_s=5), Clock()
+        outlet = Outlet("inverter1", link, Board(a_site(), clock), clock)
+        outlet.cancel()
+        outlet.put(a_command(100))
+        await asyncio.sleep(1)
+        outlet.cancel()
+        await outlet.finished()
+        await asyncio.sleep(10)
+        return link.sent
+
+    assert run_virtual(main()) == []
 
 
 def test_a_refused_command_takes_the_waiting_one_with_it() -> None:

@@ -77,6 +77,18 @@ def test_a_set_point_is_delivered_at_the_meter_and_taken_back_when_its_lease_run
     play(tmp_path, story)
 
 
+def test_a_set_point_does_not_wait_for_the_cycle(tmp_path: Path) -> None:
+    async def story(bench: Lockstep) -> None:
+        for power_w in (3000, -2000, 1000, -500, 2500):
+            await bench.wait(2.3)
+            assert await bench.utility.ask(power_w)
+            await until(bench, lambda w=power_w: bench.wires["inverter_command_w"] == w, within_s=0.15)
+
+    play(tmp_path, story)
+    told = entries(tmp_path)
+    assert [entry.seq for entry in told] == list(range(len(told))), "each decision is recorded, once"
+
+
 def test_while_the_utility_is_silent_the_default_order_covers_the_load(tmp_path: Path) -> None:
     async def story(bench: Lockstep) -> None:
         bench.wires["load_set_w"] = 3000
