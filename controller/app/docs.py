@@ -54,7 +54,7 @@ def faults() -> str:
 
 def _response(row: Fault) -> str:
     ends = f"{row.clears_after_ms / 1000:g} s after its cause" if row.clears_after_ms else "with its cause"
-    return f"{RESPONSES[row.response]}; ends {'with a restart' if row.latches else ends}"
+    return f"{RESPONSES[row.response]}; ends {'when a person clears it' if row.latches else ends}"
 
 
 def rules_and_programs() -> str:

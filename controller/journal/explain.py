@@ -136,7 +136,7 @@ def _fault(fault: Standing, now_ms: int) -> str:
     told = f"{fault.fault} at {fault.device}, {since}: {row.means}{detail}."
     if fault.clear_since_ms is not None:
         gone = f" Its cause is gone for {duration(now_ms - fault.clear_since_ms)};"
-        still = "it holds until the controller is restarted by a person."
+        still = "it holds over restarts until a person clears it."
         told += f"{gone} {still if row.latches else f'it holds for {duration(row.clears_after_ms)} after that.'}"
     return f"{told} {_RESPONSES[row.response]} Check {row.check}."
 
