@@ -12,7 +12,10 @@ from controller.app.docs import PARTS, current
 from controller.app.keys import keys
 from controller.app.main import COMMANDS, main
 from controller.model import FAULTS, Site
+from hil.devices import MeterDevice
 from hil.main import main as bench
+from hil.wires import Wires
+from tests.sunspec_master import Master
 
 HOUSE = Path(__file__).parents[1]
 README = (HOUSE / "README.md").read_text("utf-8")
@@ -76,6 +79,20 @@ def test_quoted_command_exists(line: str, capsys: pytest.CaptureFixture[str]) ->
         {"linepack": main, "linepack-hil": bench}[program]([command, "--help"])
     assert ended.value.code == 0
     assert f"usage: {line}" in capsys.readouterr().out
+
+
+def test_registers_to_be_written_and_read_by_hand_are_where_the_page_says() -> None:
+    points = Master().points
+    first, timer = points["704.WSetEna"][0], points["704.WSetRvrtTms"][0]
+    (address, block), (power,) = (
+        re.findall(r"mbpoll .*-r (\d+) -p 8502 127\.0\.0\.1 ([\d ]+\d)", README)[0],
+        re.findall(r"mbpoll .*-r (\d+) -p 8504", README),
+    )
+    numbers = [int(number) for number in block.split()]
+    assert (int(address), len(numbers)) == (first, timer + 2 - first)
+    assert numbers[points["704.WSet"][0] - first + 1] == 3000
+    assert numbers[timer - first + 1] == 20
+    assert int(power) == 40_000 + MeterDevice(Wires.create(None)).image.cell("203.W").offset_bytes // 2
 
 
 def test_quoted_files_exist() -> None:
