@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,15 @@ def broken(house: Path) -> set[str]:
     if (result.returncode == 0) == bool(found) or "kept" not in result.stdout:
         return {f"? {result.stdout[-2000:]}{result.stderr[-2000:]}"}
     return found
+
+
+def test_every_file_that_the_program_reads_goes_into_its_package() -> None:
+    project = tomllib.loads((HOUSE / "pyproject.toml").read_text("utf-8"))
+    packed = tuple(pattern.removeprefix("*") for pattern in project["tool"]["setuptools"]["package-data"]["*"])
+    files = [path for room in ("controller", "hil", "profiles") for path in (HOUSE / room).rglob("*.*")]
+    read = [path for path in files if path.suffix not in (".py", ".pyc", ".svg")]
+    assert len(read) > 5
+    assert [path for path in read if not path.name.endswith(packed)] == []
 
 
 def test_house_keeps_its_contracts() -> None:
