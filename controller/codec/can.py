@@ -112,8 +112,6 @@ class BatteryFrames:
     """
 
     def __init__(self, device: str, profile: Profile, dbc_text: str) -> None:
-        if profile.quirks:
-            raise ValueError(f"{profile.name}: unknown quirks {', '.join(profile.quirks)}")
         self._device = device
         self._profile = profile
         self._layouts = {_identifier(message): _layout(message) for message in _messages(profile, dbc_text)}

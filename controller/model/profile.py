@@ -30,5 +30,4 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     settle_ms: Millis = 1000  # dead time plus open-loop response: when a write shows in the power
     # CAN, batteries only
     dbc: str = ""
-    quirks: tuple[str, ...] = ()
     keepalive_id: Annotated[int, Meta(ge=0, le=0x1FFFFFFF)] | None = None
