@@ -9,10 +9,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from controller import gate
 from controller.app.sitefile import load
 from controller.engine import step
+from controller.gate import Verdict
 from controller.journal import Entry, last_state, read, replay
-from controller.model import Default, Site
+from controller.model import Command, Default, Site, Snapshot
 from hil.clock import run_virtual
 from hil.lockstep import Lockstep, lockstep
 from hil.stage import DEMO_SITE
@@ -295,6 +297,36 @@ def test_a_full_disk_stops_the_record_and_nothing_else(tmp_path: Path, monkeypat
         assert "journal_full" not in faults(bench)
 
     play(tmp_path, story)
+
+
+def test_a_refused_command_is_not_written_and_told_until_one_passes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    refusing = False
+
+    def check(site: Site, snapshot: Snapshot, commands: tuple[Command, ...]) -> tuple[Verdict, ...]:
+        if not refusing:
+            return gate.check(site, snapshot, commands)
+        return tuple(Verdict(command=command, refused="this is a test") for command in commands)
+
+    async def story(bench: Lockstep) -> None:
+        nonlocal refusing
+        assert await bench.utility.ask(1000)
+        await bench.wait(2)
+        refusing = True
+        assert await bench.utility.ask(3000)
+        await bench.wait(2)
+        assert bench.wires["inverter_command_w"] == 1000
+        assert "command_refused" in faults(bench)
+        refusing = False
+        await until(bench, lambda: bench.wires["inverter_command_w"] == 3000, within_s=1.2)
+        await until(bench, lambda: "command_refused" not in faults(bench), within_s=7)
+
+    monkeypatch.setattr("controller.app.service.check", check)
+    with caplog.at_level("INFO", "linepack"):
+        play(tmp_path, story, a_demo_site(lease_s=60))
+    told = [record.getMessage() for record in caplog.records if "command_refused" in record.getMessage()]
+    assert [message.rpartition(": ")[2] == "over" for message in told] == [False, True], "once when it begins and ends"
 
 
 def test_a_restart_takes_the_site_over_without_a_jump_and_the_journal_tells_both_lives(tmp_path: Path) -> None:
