@@ -269,8 +269,9 @@ def test_balance_follows_large_moves_whole_and_small_ones_at_reduced_gain(
 
 def test_every_rule_and_program_lays_the_class_that_its_first_line_tells() -> None:
     sight = seen(a_snapshot(a_meter(), an_inverter(state="fault"), a_battery()))
+    unknown = seen(a_snapshot(an_inverter(), a_battery(None)))
     for priority, limits in RULES:
-        assert {limit.priority for limit in limits(sight)} == {priority}
+        assert {limit.priority for limit in limits(sight) + limits(unknown)} == {priority}
         assert (sys.modules[limits.__module__].__doc__ or "").startswith(f"Class {priority}: ")
     for wish in PROGRAMS.values():
         blind = seen(a_snapshot(an_inverter(), a_battery()))
