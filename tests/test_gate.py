@@ -336,10 +336,10 @@ def test_units_that_cancel_out_add_nothing_at_the_poi(meter_w: int | None, measu
     assert [v.refused for v in check(site, snapshot, PAIR)] == ["", ""]
 
 
-def test_units_that_cancel_out_relieve_no_poi_limit_and_so_keep_their_floor() -> None:
+def test_units_that_cancel_out_relieve_no_poi_limit_and_the_refused_one_takes_the_other_with_it() -> None:
     first, second = check(a_site(2), two_units(-30_000, (0, 0), soc_bp=1000), PAIR)
     assert "floor" in first.refused
-    assert second.refused == ""
+    assert "already" in second.refused
 
 
 def test_only_the_sites_own_inverters_and_what_they_tell_count_as_power_that_is_there_already() -> None:
