@@ -455,6 +455,7 @@ def test_flood_of_ever_new_identifiers_is_bounded_and_the_battery_is_still_read(
     [
         ("can://127.0.0.1:1", "must begin with slcan:// or socketcan://"),
         ("slcan://127.0.0.1", "port is missing"),
+        ("slcan://127.0.0.1:1", r"\A\S+: Connection refused\Z"),
         ("slcan://127.0.0.1:99999", "99999|0-65535"),
         ("slcan://127.0.0.1:8505?bitrate=123", "500000.* are known"),
         ("slcan://127.0.0.1:8505?speed=1", "are known"),

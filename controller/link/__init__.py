@@ -10,6 +10,8 @@ To add a transport: one file with a class that keeps the Link protocol, its URL 
 its line in app/wiring.py.
 """
 
+import os
+import socket
 from typing import Protocol
 
 from controller.model import AnyReading, Command, FaultName
@@ -40,3 +42,10 @@ class Link(Protocol):
 
 class LinkError(Exception):
     """A device could not be reached or did not answer as its protocol demands. The text is for people in the field."""
+
+
+def reason(error: OSError) -> str:
+    """Return the system's words for an error: asyncio puts its own in their place."""
+    if error.errno is None or isinstance(error, socket.gaierror):
+        return error.strerror or str(error)
+    return os.strerror(error.errno)

@@ -16,7 +16,7 @@ import can
 import serial
 
 from controller.codec.can import EXTENDED, BatteryFrames
-from controller.link import Inbox, LinkError
+from controller.link import Inbox, LinkError, reason
 from controller.link.clock import Clock
 from controller.link.modbus import backoff_s
 from controller.link.slcan import BITRATES, SlcanBus
@@ -66,7 +66,10 @@ async def _open_tcp(host: str, port: int, bitrate: int) -> SlcanBus:
         unless_opened.callback(wire.close)
         wire.setblocking(False)
         wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        await asyncio.get_running_loop().sock_connect(wire, (host, port))
+        try:
+            await asyncio.get_running_loop().sock_connect(wire, (host, port))
+        except OSError as error:
+            raise OSError(error.errno, reason(error)) from error
         bus = SlcanBus(wire, bitrate=bitrate)
         unless_opened.pop_all()
     return bus

@@ -14,7 +14,6 @@ deadline after the connection is gone, and believe a reply by its transaction nu
 
 import asyncio
 import logging
-import os
 import socket
 import struct
 from collections import deque
@@ -26,7 +25,7 @@ from pymodbus.client import AsyncModbusTcpClient
 from pymodbus.framer import FramerSocket
 from pymodbus.pdu import DecodePDU, ModbusPDU
 
-from controller.link import LinkError
+from controller.link import LinkError, reason
 
 READ_MAX = 125  # registers, Modbus Application Protocol V1.1b3 6.3
 WRITE_MAX = 123  # registers, the same 6.12
@@ -282,7 +281,7 @@ class ModbusLine:
             ) from None
         except OSError as error:
             raise LinkError(
-                f"{self._place} cannot be connected to ({_reason(error)}); "
+                f"{self._place} cannot be connected to ({reason(error)}); "
                 "check the address and port, and whether Modbus TCP is switched on in the device"
             ) from error
         _keep_alive(client)
@@ -355,13 +354,6 @@ class ModbusLine:
         self._fail(why)
         if client:
             client.close()
-
-
-def _reason(error: OSError) -> str:
-    """Return the system's words: asyncio puts its own in their place."""
-    if error.errno is None or isinstance(error, socket.gaierror):
-        return error.strerror or str(error)
-    return os.strerror(error.errno)
 
 
 def _keep_alive(client: AsyncModbusTcpClient) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from controller.link import LinkError
+from controller.link import LinkError, reason
 
 READ_MAX = 125  # registers, Modbus Application Protocol V1.1b3 6.3
 WRITE_MAX = 123  # registers, the same 6.12
@@ -167,8 +167,8 @@ class ModbusServer:
             self._listener = await asyncio.get_running_loop().create_server(lambda: _Connection(self), host, port)
         except OSError as error:
             raise LinkError(
-                f"cannot serve Modbus on {host}:{port} ({error.strerror or error}); "
-                "check whether another program uses the port, and the right to use ports below 1024"
+                f"cannot serve Modbus on {host}:{port} ({reason(error)}); check that the address "
+                "is this machine's, whether another program uses the port, and the right to use ports below 1024"
             ) from error
 
     async def close(self) -> None:
