@@ -26,7 +26,7 @@ from controller.link.sunspec_discovery import DeviceMap, FoundModel, Span, disco
 from controller.model import Command, FaultName, Profile
 
 SWITCH_MODEL = 715
-SLOW_EVERY_POLLS = 4  # settings and the local/remote switch
+SLOW_EVERY_POLLS = 4  # settings and the local/remote switch, spread over these polls
 HEARTBEAT_EVERY_MS = 1000  # 715.ControllerHb counts seconds
 FAILURES_MAX = 3  # polls in a row without an answer, then the device is discovered anew
 CLEAN_MS = 10_000  # polls must pass clean for so long before a notice is withdrawn
@@ -68,6 +68,7 @@ class SunSpecLink:
         self._beat: int | None = None  # last ControllerHb, None where the device takes none
         self._beat_ms = 0
         self._attempt = 0
+        self._turn = 0  # which of the settings is read next
         self._rejected = line.counters.rejected
         self._standing: dict[FaultName, tuple[str, int]] = {}  # detail, last seen
 
@@ -118,6 +119,7 @@ class SunSpecLink:
         except _StartOver:
             self._withdraw("link_down")
         except LinkError as error:
+            self._tell_rejected()
             self._notice("link_down", str(error))
 
     async def _open(self) -> None:
@@ -140,6 +142,7 @@ class SunSpecLink:
         self._map, self._connects, self._joined = found, connects, True
         self._fast, self._slow = tuple(map(found.model, fast)), tuple(map(found.model, slow))
         self._blocks, self._values, self._spoiled = {}, {}, {}
+        self._turn = -1  # discovery has just read them all
         for model in self._fast + self._slow:
             self._keep(model, model.block)
         beat = self._values.get(HEARTBEAT_MODEL, {}).get("ControllerHb")
@@ -184,18 +187,16 @@ class SunSpecLink:
 
     async def _polling(self) -> None:
         """Poll until the line is lost, the device stays silent, or is not as it was discovered."""
-        due_ms, polls, failures = self._clock.now_ms(), 0, 0
+        due_ms, failures = self._clock.now_ms(), 0
         while True:
-            polls += 1
-            settings = polls >= SLOW_EVERY_POLLS  # and again with each poll until they were read
             try:
-                await self._poll(settings=settings)
+                await self._poll()
                 failures = self._attempt = 0
-                polls = 0 if settings else polls
             except _StartOver:
                 raise
             except LinkError as error:
                 failures += 1
+                self._tell_rejected()
                 if isinstance(error, ModbusException):
                     self._notice("bad_reply", str(error))
                 if failures == FAILURES_MAX or not self._line.connected:
@@ -204,16 +205,15 @@ class SunSpecLink:
             due_ms = max(due_ms + self._poll_ms, now_ms)
             await asyncio.sleep((due_ms - now_ms) / 1000)
 
-    async def _poll(self, *, settings: bool) -> None:
+    async def _poll(self) -> None:
         if self._line.counters.connects != self._connects:
             raise _StartOver("the connection was renewed")
         for span in spans(self._fast, joined=self._joined):
             await self._read(span)
         self._tell(self._clock.now_ms())
-        if settings:
-            await self._read_settings()
-        await self._heartbeat()
         self._withdraw_passed()
+        await self._read_settings()
+        await self._heartbeat()
 
     async def _read(self, span: Span) -> None:
         """Read models together, or one by one for a device that refuses it."""
@@ -235,7 +235,14 @@ class SunSpecLink:
             at += 2 * count
 
     async def _read_settings(self) -> None:
-        for span in spans(self._slow, joined=self._joined):
+        """Read one span of them in this poll: all at once would hold up the power of a slow device.
+
+        One whose reply is lost is read again with the next poll, so that no setting is believed for longer than it is.
+        """
+        pending = spans(self._slow, joined=self._joined)
+        turn = self._turn % max(SLOW_EVERY_POLLS, len(pending))
+        if turn < len(pending):
+            span = pending[turn]
             try:
                 await self._read(span)
             except ModbusException as error:
@@ -243,8 +250,8 @@ class SunSpecLink:
                 # A rating that cannot be read stays what it was; a switch that cannot be read does not say "remote".
                 if [model.model_id for model, _count in span.parts] == [SWITCH_MODEL]:
                     self._values[SWITCH_MODEL] = {}
-        if self._slow:
             self._check_control()
+        self._turn = turn + 1
 
     def _keep(self, model: FoundModel, block: bytes) -> None:
         self._blocks[model.model_id] = block
@@ -255,15 +262,19 @@ class SunSpecLink:
         """Report the reading, and what of it could not be believed."""
         if points := [f"{model_id}.{point}" for model_id, lost in self._spoiled.items() for point in lost]:
             self._notice("bad_reply", f"{', '.join(points)} not used: the scale factor is missing or not in -10..10")
-        if (rejected := self._line.counters.rejected) > self._rejected:
-            self._notice("bad_reply", f"{rejected - self._rejected} replies did not fit their request")
-            self._rejected = rejected
+        self._tell_rejected()
         reading = sunspec_readings.reading(self._device, self._profile, self._values, heard_ms)
         if reading is None:
             self._notice("bad_reply", "it answers but does not tell its power")
             return
         self._inbox.heard(reading)
         self._ready = True
+
+    def _tell_rejected(self) -> None:
+        """Report replies that were thrown away; a device that sends nothing else is not silent but talks nonsense."""
+        if (rejected := self._line.counters.rejected) > self._rejected:
+            self._notice("bad_reply", f"{rejected - self._rejected} replies did not fit their request")
+            self._rejected = rejected
 
     async def _heartbeat(self) -> None:
         now_ms = self._clock.now_ms()

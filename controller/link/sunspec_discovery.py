@@ -65,7 +65,7 @@ async def discover(line: ModbusLine, unit: int) -> DeviceMap:
     """
     for base in BASES:
         try:
-            start = await line.read(unit, base, 4)
+            start = await _patient(line, unit, base, 4)
         except ModbusException:
             continue
         if start.startswith(MARKER):
@@ -92,6 +92,18 @@ def spans(models: Sequence[FoundModel], *, joined: bool) -> tuple[Span, ...]:
         else:
             found.append(Span(address=model.address, parts=parts))
     return tuple(found)
+
+
+async def _patient(line: ModbusLine, unit: int, address: int, count: int) -> bytes:
+    """Return registers, asked for once more where the reply was lost: one loss must not cost the whole walk."""
+    try:
+        return await line.read(unit, address, count)
+    except ModbusException:
+        raise
+    except LinkError:
+        if not line.connected:
+            raise
+    return await line.read(unit, address, count)
 
 
 class _Walk:
@@ -147,11 +159,11 @@ class _Walk:
     async def _header(self, address: int) -> bytes:
         """Return the header at address, empty where none can be read. The end may be one register, without a length."""
         try:
-            return await self._line.read(self._unit, address, 2)
+            return await _patient(self._line, self._unit, address, 2)
         except ModbusException:
             pass
         try:
-            end = await self._line.read(self._unit, address, 1)
+            end = await _patient(self._line, self._unit, address, 1)
         except ModbusException as error:
             self._problems.append(f"the chain breaks off at {address}: {error}")
             return b""
@@ -167,5 +179,5 @@ class _Walk:
             if count > REQUEST_MAX_REGISTERS:
                 end = boundary(block, at + REQUEST_MAX_REGISTERS)
                 count = end - at if end > at else REQUEST_MAX_REGISTERS
-            block += await self._line.read(self._unit, address + at, count)
+            block += await _patient(self._line, self._unit, address + at, count)
         return block
