@@ -1,6 +1,7 @@
 """The only way a command reaches a link: the newest one wins, a lease is refreshed before a third of it has run."""
 
 import asyncio
+import contextlib
 
 from controller.app.board import Board
 from controller.link import Link, LinkError
@@ -34,16 +35,24 @@ class Outlet:
         """Drop a command that still waits: what came after it was refused."""
         self._waiting = None
 
-    async def finished(self) -> None:
-        """Wait until what was put so far is written or overtaken. Bounded by two of the link's own deadlines.
+    @property
+    def writing_ms(self) -> int:
+        """How long the present write has lasted, 0 when nothing is being written."""
+        busy = self._task is not None and not self._task.done()
+        return self._clock.now_ms() - self._sent_ms if busy else 0
+
+    async def finished(self, within_s: float | None = None) -> None:
+        """Wait until what was put so far is written or overtaken, within_s at most; None = the link's own deadlines.
 
         Raises whatever ended a write other than LinkError. What is put meanwhile is not waited for: to a slow device
         there is always something newer on its way.
         """
-        for _ in range(2):  # the command on the wire, and the one that waits behind it
-            if self._task is not None and not self._task.done():
-                self._wrote.clear()
-                await self._wrote.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                for _ in range(2):  # the command on the wire, and the one that waits behind it
+                    if self._task is not None and not self._task.done():
+                        self._wrote.clear()
+                        await self._wrote.wait()
         self._raise()
 
     def cancel(self) -> None:

@@ -25,6 +25,7 @@ log = logging.getLogger("linepack")
 CLOCK_JUMP_MS = 2000
 SYNC_EVERY_MS = 5000
 REST_MS = 2000  # to bring the inverters to 0 W before an ordinary end
+WRITE_MAX_MS = 10_000  # a link gives a write up long before: its time-outs are 1 s, for the turn and for the reply
 LATE_CYCLES = 3  # a cycle this many times late does not feed the watchdog
 
 
@@ -112,18 +113,26 @@ class Service:
         self._notify("READY=1")
         while True:
             late_ms = self.clock.now_ms() - due_ms
-            for outlet in self._outlets.values():
-                await outlet.finished()
-            for link in self.links.values():
-                link.tick()
-            if late_ms < LATE_CYCLES * cycle_ms:
-                self._notify("WATCHDOG=1")
+            if await self._written(due_ms + cycle_ms):
+                for link in self.links.values():
+                    link.tick()
+                if late_ms < LATE_CYCLES * cycle_ms:
+                    self._notify("WATCHDOG=1")
             await self._sync()
             now_ms = self.clock.now_ms()
             due_ms += cycle_ms * max(1, -(-(now_ms - due_ms) // cycle_ms))
             await asyncio.sleep((due_ms - now_ms) / 1000)
             self.door.tick()
             self._decide()
+
+    async def _written(self, until_ms: int) -> bool:
+        """Wait for the writes under way, no longer than to the next cycle: a slow inverter holds up nobody else.
+
+        Returns False where one write lasts so long that its link must be hanging.
+        """
+        for outlet in self._outlets.values():
+            await outlet.finished(max(0, until_ms - self.clock.now_ms()) / 1000)
+        return all(outlet.writing_ms < WRITE_MAX_MS for outlet in self._outlets.values())
 
     async def _on_change(self) -> None:
         """Decide as soon as something came that must not wait for the cycle."""
@@ -213,7 +222,8 @@ class Service:
         for key, fault in now.items():
             if key not in self._told:
                 row = FAULTS[fault.fault]
-                log.warning("%s %s: %s. %s Check: %s.", fault.device, row.name, row.means, fault.detail, row.check)
+                detail = f" ({fault.detail})" if fault.detail else ""
+                log.warning("%s %s: %s%s. Check: %s.", fault.device, row.name, row.means, detail, row.check)
         for name, device in self._told:
             if (name, device) not in now:
                 log.info("%s %s: over", device, name)
