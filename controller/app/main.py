@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import signal
 import sys
 import traceback
@@ -15,7 +16,9 @@ import msgspec
 from controller.app import systemd
 from controller.app.blank import blank
 from controller.app.sitefile import SiteError, load
+from controller.app.sole import TakenError, sole
 from controller.app.summary import summary
+from controller.link import LinkError
 from controller.model import Site, State
 
 EXIT_WRONG = 1
@@ -54,7 +57,12 @@ def run(args: Namespace) -> int:
     site = _load(args.site)
     if site is None:
         return EXIT_CONFIG
-    asyncio.run(_run(site, args.site.parent))
+    try:
+        with sole(site, args.site.parent):
+            asyncio.run(_run(site, args.site.parent))
+    except (LinkError, TakenError) as error:
+        print(f"linepack run: {error}", file=sys.stderr)
+        return EXIT_WRONG
     return 0
 
 
@@ -203,13 +211,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Do what the command line says and return the exit code."""
     args = parser().parse_args(argv)
     command: Callable[[Namespace], int] = args.run
+    code = EXIT_WRONG
     try:
-        return command(args)
+        code = command(args)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read us, head for example, has read enough; what is left goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:  # noqa: BLE001 - the only one: what nobody foresaw is told and ends the process
         traceback.print_exc()
         ends = "This is a fault of Linepack itself. If it ran a site, the devices now fall back on their own timers."
         print(f"linepack: {type(error).__name__}: {error}\n{ends}", file=sys.stderr)
-        return EXIT_WRONG
+    return code
 
 
 if __name__ == "__main__":
