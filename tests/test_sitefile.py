@@ -136,6 +136,7 @@ ONE_PROBLEM = {
     "default beyond charge": (CHARGE_10001, "utility.default.power_w", "-10001", "from -10000", ""),
     "port 0": (("1:8502", "1:0"), "utility.listen", ":0", "HOST:PORT", "'0'"),
     "port 65536": (("1:8502", "1:65536"), "utility.listen", "65536", "HOST:PORT", "1 to 65535"),
+    "port alone": (('"127.0.0.1:8502"', '"8502"'), "utility.listen", "'8502'", "HOST:PORT", "HOST:PORT of the server"),
     "no port": (('"127.0.0.1:8502"', '"localhost"'), "utility.listen", "localhost", "HOST:PORT", ""),
     "taper within the watchdog": (("[energy]", "[energy]\ntaper_s = 10"), "energy.taper_s", "10", "at least 11", ""),
     "cycle beyond a third of the watchdog": (("25000", "25000\nwatchdog_s = 2"), "cycle_ms", "1000", "at most 666", ""),
@@ -295,7 +296,7 @@ def test_what_is_no_site_file_is_told_with_its_place(judged: Judge, content: str
 
 @pytest.mark.parametrize("place", ["absent.toml", "."])
 def test_file_that_cannot_be_read_is_told(tmp_path: Path, place: str) -> None:
-    with pytest.raises(SiteError, match="read an error"):
+    with pytest.raises(SiteError, match="read nothing: "):
         load(tmp_path / place)
 
 

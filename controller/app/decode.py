@@ -60,7 +60,9 @@ def _field(table: dict[str, object], key: Key, path: str, problems: list[Problem
     try:
         return msgspec.convert(value, key.annotation)
     except msgspec.ValidationError:
-        hint = nearest(str(value), key.choices) if key.choices else meant_value(key.name, value)
+        hint = nearest(str(value), key.choices) if key.choices else ""
+        if key.allowed.startswith("an integer"):
+            hint = meant_value(key.name, value)
         problems.append(Problem(path=path, read=shown(value), allowed=key.allowed, hint=hint or key.meaning))
         return None if key.required else key.default
 

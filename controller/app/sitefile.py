@@ -69,7 +69,7 @@ def _text(path: Path) -> str:
         with path.open("rb") as file:
             content = file.read(BYTES_MAX + 1)
     except OSError as error:
-        raise _unreadable(f"an error: {error.strerror}", "a file that can be read") from error
+        raise _unreadable(f"nothing: {error.strerror}", "a file that can be read") from error
     if len(content) > BYTES_MAX:
         raise _unreadable(f"more than {BYTES_MAX} bytes", "a site file")
     try:

@@ -228,5 +228,5 @@ class JournalWriter:
         return (
             f"The journal in {self._directory} could not be {done}: {error.strerror or error}. "
             "Control goes on; decisions are not recorded for now and it is tried again at the next one. "
-            "Check the free space and the health of the storage."
+            "Check the free space, the path with its permissions, and the health of the storage."
         )

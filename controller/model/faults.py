@@ -211,7 +211,7 @@ _ROWS = (
         name="journal_full",
         response="note",
         means="the journal cannot be written; control goes on, these cycles are not recorded",
-        check="free space and health of the storage",
+        check="free space, path and permissions, health of the storage",
         clears_after_ms=10_000,
     ),
     Fault(
