@@ -368,7 +368,7 @@ def test_a_slow_or_lossy_device_delays_neither_the_cycle_nor_the_others(tmp_path
 
 
 def test_a_write_that_never_ends_starves_the_watchdog_and_the_keepalive(tmp_path: Path) -> None:
-    """No device can cause it, a bug in a link could: then systemd and the devices' own timers have to take over."""
+    """A bug in a link could cause it: then systemd and the devices' own timers have to take over."""
 
     async def never(command: object) -> None:
         await asyncio.Event().wait()

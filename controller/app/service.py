@@ -25,7 +25,7 @@ log = logging.getLogger("linepack")
 CLOCK_JUMP_MS = 2000
 SYNC_EVERY_MS = 5000
 REST_MS = 2000  # to bring the inverters to 0 W before an ordinary end
-WRITE_MAX_MS = 10_000  # a link gives a write up long before: its time-outs are 1 s, for the turn and for the reply
+WRITE_MAX_MS = 10_000  # longer than turn and reply together with the shipped profiles, whose time-out is 1 s
 LATE_CYCLES = 3  # a cycle this many times late does not feed the watchdog
 
 
