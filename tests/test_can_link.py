@@ -192,9 +192,10 @@ def test_remote_extended_and_foreign_frames_are_not_the_battery() -> None:
 # --- the keepalive, and nothing else, leaves
 
 
-def test_keepalive_leaves_only_on_tick_and_at_most_once_a_second() -> None:
-    keepalive = b"t30580000000000000000\r"
+KEPT = b"t30580000000000000000\r"
 
+
+def test_keepalive_leaves_only_on_tick_and_about_once_a_second() -> None:
     async def story(adapter: Adapter, link: CanLink, ears: Ears) -> None:
         adapter.said = b""
         for _ in range(5):
@@ -205,7 +206,19 @@ def test_keepalive_leaves_only_on_tick_and_at_most_once_a_second() -> None:
             link.tick()
             await adapter.says(SET)
             await asyncio.sleep(0.099)
-        assert adapter.said == keepalive * 4
+        assert adapter.said == KEPT * 5
+
+    site(story)
+
+
+def test_cycle_that_ends_a_little_early_still_sends_its_keepalive() -> None:
+    async def story(adapter: Adapter, link: CanLink, ears: Ears) -> None:
+        adapter.said = b""
+        for cycle_s in (1.08, 0.92, 1.0, 0.999, 0.85, 1.15):
+            link.tick()
+            await adapter.says(SET)
+            await asyncio.sleep(cycle_s - 0.001)
+        assert adapter.said == KEPT * 6
 
     site(story)
 

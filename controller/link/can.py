@@ -9,6 +9,7 @@ Laws:
 import asyncio
 import contextlib
 import errno
+import logging
 import socket
 from urllib.parse import parse_qsl, urlsplit
 
@@ -26,9 +27,11 @@ DRAIN_FRAMES = 256  # taken in one wake-up, so that a babbling node cannot hold 
 FLOOD_FRAMES = 50  # of one identifier in WINDOW_MS; a battery sends each at most ten times a second
 FLOOD_IDENTIFIERS = 4096  # told apart in one window; an 11-bit bus has 2048
 WINDOW_MS = 1000
-KEEPALIVE_MS = 1000
+KEEPALIVE_MS = 750  # at least between two: one each second is due, and a cycle of 1 s that ends early has its own
 TOLD_MS = 2000  # a passing fault is told this long
 BUS_OFF = 0x40  # class bit of a kernel error frame (linux/can/error.h)
+
+logging.getLogger("can").setLevel(logging.CRITICAL)  # what it has to say is raised, and told as link_down
 
 
 async def open_bus(url: str, *, timeout_ms: int = 1000) -> can.BusABC:
