@@ -18,9 +18,10 @@ from controller.model import Site
 from hil.children import ChildError, SetupError, stopped_by_signals, unless, used
 from hil.report import page
 from hil.show import ENDLESS_S, Show
-from hil.stage import DEMO_SITE, Stage, check_ports, stage
+from hil.stage import DEMO_SITE, Stage, battery_url, check_ports, stage
 from hil.story import tell
 from hil.summary import Summary, encode, passed
+from hil.vcan import interface
 from hil.view import closing
 
 FAILED, NO_SETUP = 1, 2
@@ -35,6 +36,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     report: Path | None = None
     workdir: Path | None = None
     live: bool = True
+    can: str = "auto"
 
 
 def run(options: Options) -> int:
@@ -57,18 +59,19 @@ def _console() -> Console:
 
 async def _run(options: Options, console: Console) -> int:
     """Set the stage, play, clear the stage, tell."""
-    check_ports()
+    can = interface(options.can)
+    check_ports(can)
     site, folder, clock = _site(), _folder(options), Clock()
     story = tell(options.duration_s or ENDLESS_S, site)
     opening = tuple(stimulus for stimulus in story.stimuli if stimulus.at_s <= 0)
     report = options.report or folder / "report.html"
     _can_be_written(report, options.summary)
-    console.print(f"setting the stage in {folder} ...", highlight=False)
+    console.print(f"setting the stage in {folder}, the battery on {battery_url(can)} ...", highlight=False)
     if 0 < options.duration_s < story.length_s - 0.05:
         console.print(f"the story takes {story.length_s:.0f} s: the site's own times need them", highlight=False)
     with stopped_by_signals() as stop:
         async with AsyncExitStack() as stack:
-            on = await unless(stop, stack.enter_async_context(stage(folder, site, opening, clock)))
+            on = await unless(stop, stack.enter_async_context(stage(folder, site, opening, clock, can)))
             if on is None:
                 console.print("stopped before it began")
                 return FAILED

@@ -11,7 +11,7 @@ from controller.app.service import Service
 from controller.model import Device, Journal, Site, State
 from hil.children import HOST
 from hil.clock import VirtualClock
-from hil.devices import KINDS
+from hil.devices import KINDS, BatteryDevice
 from hil.dispatch import Dispatch
 from hil.wires import Wires
 
@@ -19,11 +19,15 @@ from hil.wires import Wires
 class Lockstep:
     """A site at work: wires (the truth), devices (the frames), service (the controller), utility (a client)."""
 
-    def __init__(self, site: Site, folder: Path, clock: VirtualClock, state: State | None = None) -> None:
-        """Build the devices; addresses are filled in when they listen."""
-        self.site, self.folder, self.clock, self.state = site, folder, clock, state
+    def __init__(
+        self, site: Site, folder: Path, clock: VirtualClock, state: State | None = None, can: str | None = None
+    ) -> None:
+        """Build the devices; addresses are filled in when they listen. can: the battery's interface, None for slcan."""
+        self.site, self.folder, self.clock, self.state, self.can = site, folder, clock, state, can
         self.wires = Wires.create(None)
         self.devices = {name: kind(self.wires) for name, kind in KINDS.items()}
+        if can:
+            self.devices["battery"] = BatteryDevice(self.wires, can=can)
         self.service: Service
         self.utility: Dispatch
 
@@ -37,7 +41,7 @@ class Lockstep:
         for name, device in self.devices.items():
             await device.start(HOST, 0)
             ports[name] = device.port
-        site = _at_ports(self.site, ports)
+        site = _at_ports(self.site, ports, self.can)
         self.site = msgspec.structs.replace(
             site,
             utility=msgspec.structs.replace(site.utility, listen=f"{HOST}:0"),
@@ -56,9 +60,11 @@ class Lockstep:
 
 
 @contextlib.asynccontextmanager
-async def lockstep(site: Site, folder: Path, *, utility: bool = True) -> AsyncIterator[Lockstep]:
+async def lockstep(
+    site: Site, folder: Path, *, utility: bool = True, can: str | None = None
+) -> AsyncIterator[Lockstep]:
     """Run a site in lockstep until the block ends; give it on once its first seconds have passed."""
-    bench = Lockstep(site, folder, VirtualClock())
+    bench = Lockstep(site, folder, VirtualClock(), can=can)
     await bench.start()
     loop = asyncio.get_running_loop()
     tasks = [loop.create_task(device.run(), name=name) for name, device in bench.devices.items()]
@@ -82,7 +88,7 @@ async def lockstep(site: Site, folder: Path, *, utility: bool = True) -> AsyncIt
             await device.close()
 
 
-def _at_ports(site: Site, ports: dict[str, int]) -> Site:
+def _at_ports(site: Site, ports: dict[str, int], can: str | None) -> Site:
     """Return the site with each device's address replaced by where the bench's device of its kind listens."""
     kinds = {site.poi.meter: "meter"}
     for unit in site.unit:
@@ -91,6 +97,7 @@ def _at_ports(site: Site, ports: dict[str, int]) -> Site:
     def moved(device: Device) -> Device:
         kind = kinds[device.name]
         scheme, query = ("slcan", "") if kind == "battery" else ("tcp", "?unit=1")
-        return msgspec.structs.replace(device, url=f"{scheme}://{HOST}:{ports[kind]}{query}")
+        url = f"socketcan://{can}" if can and kind == "battery" else f"{scheme}://{HOST}:{ports[kind]}{query}"
+        return msgspec.structs.replace(device, url=url)
 
     return msgspec.structs.replace(site, device=tuple(moved(device) for device in site.device))

@@ -22,12 +22,15 @@ DURATION_MAX_S = 86_400.0
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command of the bench and return its exit code: 0 good, 1 failed, 2 could not be set up."""
-    chosen = _parser().parse_args(arguments)
+    parser = _parser()
+    chosen = parser.parse_args(arguments)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # a sign that the terminal cannot show must not end the run
             stream.reconfigure(errors="replace")
     if chosen.command == "device":
-        return _device(chosen.kind, chosen.wires, chosen.port)
+        if chosen.can and chosen.kind != "battery":
+            parser.error("only the battery sits on CAN")
+        return _device(chosen.kind, chosen.wires, chosen.port or 0, chosen.can)
     if chosen.command == "picture":
         return _picture(chosen.svg, chosen.summary)
     return demo.run(
@@ -37,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             report=chosen.report,
             workdir=chosen.workdir,
             live=chosen.fast_view == "on",
+            can=chosen.can,
         )
     )
 
@@ -50,10 +54,15 @@ def _parser() -> argparse.ArgumentParser:
     played.add_argument("--report", type=Path, help="write the report here, as one HTML page")
     played.add_argument("--workdir", type=Path, help="where journal and logs go; left out = a new temporary folder")
     played.add_argument("--fast-view", choices=("on", "off"), default="on", help="off: plain lines on a terminal too")
+    played.add_argument(
+        "--can", default="auto", help="the battery's CAN interface; auto: a vcan that is up, off: slcan"
+    )
     device = commands.add_parser("device", help="run one emulated device")
     device.add_argument("kind", choices=sorted(KINDS))
     device.add_argument("--wires", type=Path, required=True, help="the wires file of the bench")
-    device.add_argument("--port", type=int, required=True, help=f"TCP port on {HOST}")
+    place = device.add_mutually_exclusive_group(required=True)
+    place.add_argument("--port", type=int, help=f"TCP port on {HOST}")
+    place.add_argument("--can", help="CAN interface, for the battery")
     drawn = commands.add_parser("picture", help="draw the terminal view of a demo as SVG")
     drawn.add_argument("svg", type=Path, help="the file to write")
     drawn.add_argument("--summary", type=Path, help="what a demo wrote with --summary; left out = the README's moment")
@@ -67,19 +76,19 @@ def _duration_s(text: str) -> float:
     return duration_s
 
 
-def _device(kind: str, wires: Path, port: int) -> int:
+def _device(kind: str, wires: Path, port: int, can: str | None) -> int:
     try:
-        asyncio.run(_emulate(kind, Wires.open(wires), port))
+        asyncio.run(_emulate(kind, Wires.open(wires), port, can))
     except (OSError, ValueError, LinkError) as error:
         print(f"linepack-hil device {kind}: {error}", file=sys.stderr)
         return demo.NO_SETUP
     return 0
 
 
-async def _emulate(kind: str, wires: Wires, port: int) -> None:
+async def _emulate(kind: str, wires: Wires, port: int, can: str | None) -> None:
     """Play one device until a signal stops it."""
     with stopped_by_signals() as stop:
-        await unless(stop, serve(kind, wires, port))
+        await unless(stop, serve(kind, wires, port, can))
 
 
 def _picture(svg: Path, summary: Path | None) -> int:

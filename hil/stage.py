@@ -4,7 +4,6 @@ Everything but the utility is a process of its own and speaks real frames on the
 """
 
 import asyncio
-import shutil
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -14,7 +13,7 @@ import msgspec
 from controller.journal import Entry, Follower
 from controller.link.clock import Clock
 from controller.model import Site
-from hil.children import Child, SetupError, answers, free, start
+from hil.children import HOST, Child, SetupError, answers, free, start
 from hil.dispatch import Dispatch, DispatchError
 from hil.story import Stimulus
 from hil.wires import Wires
@@ -52,20 +51,32 @@ class Stage(msgspec.Struct, frozen=True):
             child.check()
 
 
-def check_ports() -> None:
-    """Raise SetupError if one of the demo's ports is taken."""
-    free({"controller": UTILITY_PORT} | {f"emulated {name}": port for name, port in DEVICE_PORTS.items()})
+def check_ports(can: str | None) -> None:
+    """Raise SetupError if one of the demo's ports is taken. can: the battery's CAN interface, None for slcan."""
+    free({"controller": UTILITY_PORT} | {f"emulated {name}": port for name, port in _ports(can).items()})
+
+
+def battery_url(can: str | None) -> str:
+    """Return where the controller finds the battery."""
+    return f"socketcan://{can}" if can else f"slcan://{HOST}:{DEVICE_PORTS['battery']}"
+
+
+def _ports(can: str | None) -> dict[str, int]:
+    return {name: port for name, port in DEVICE_PORTS.items() if not (can and name == "battery")}
 
 
 @asynccontextmanager
-async def stage(folder: Path, site: Site, opening: tuple[Stimulus, ...], clock: Clock) -> AsyncIterator[Stage]:
+async def stage(
+    folder: Path, site: Site, opening: tuple[Stimulus, ...], clock: Clock, can: str | None = None
+) -> AsyncIterator[Stage]:
     """Set the stage in a folder and clear it away afterwards, whatever happens. Raises SetupError, ChildError.
 
-    site: what DEMO_SITE says. opening: what is put on the wires before anything starts.
+    site: what DEMO_SITE says. opening: what is put on the wires before anything starts. can: the battery's CAN
+    interface, None for slcan.
     """
     site_file = folder / "demo.toml"
     try:
-        shutil.copyfile(DEMO_SITE, site_file)
+        site_file.write_text(DEMO_SITE.read_text("utf-8").replace(battery_url(None), battery_url(can)), "utf-8")
         wires = Wires.create(folder / "wires")
     except OSError as error:
         raise SetupError(f"the demo's folder {folder} cannot be prepared: {error}") from error
@@ -74,15 +85,18 @@ async def stage(folder: Path, site: Site, opening: tuple[Stimulus, ...], clock: 
     for stimulus in opening:
         wires[stimulus.slot] = stimulus.value
     async with AsyncExitStack() as stack:
-        devices = [await _device(name, port, folder, stack) for name, port in DEVICE_PORTS.items()]
-        for child, port in zip(devices, DEVICE_PORTS.values(), strict=True):
+        ports = _ports(can)
+        devices = [await _device(name, ["--port", str(port)], folder, stack) for name, port in ports.items()]
+        for child, port in zip(devices, ports.values(), strict=True):
             await answers(child, port, START_S)
+        if can:
+            devices.append(await _device("battery", ["--can", can], folder, stack))
         started_ms = clock.utc_ms()
         controller = await start("controller", "controller.app.main", ["run", str(site_file)], folder)
         stack.push_async_callback(controller.stop)
         journal = folder / site.journal.directory
         follower = Follower(journal)
-        first = await _first_control(controller, follower, started_ms)
+        first = await _first_control((*devices, controller), follower, started_ms)
         await answers(controller, UTILITY_PORT, START_S)
         dispatch = Dispatch(UTILITY_PORT, site.utility.unit_id)
         stack.push_async_callback(dispatch.close)
@@ -103,19 +117,20 @@ async def stage(folder: Path, site: Site, opening: tuple[Stimulus, ...], clock: 
         )
 
 
-async def _device(name: str, port: int, folder: Path, stack: AsyncExitStack) -> Child:
-    arguments = ["device", name, "--wires", str(folder / "wires"), "--port", str(port)]
+async def _device(name: str, place: list[str], folder: Path, stack: AsyncExitStack) -> Child:
+    arguments = ["device", name, "--wires", str(folder / "wires"), *place]
     child = await start(f"emulated {name}", "hil.main", arguments, folder)
     stack.push_async_callback(child.stop)
     return child
 
 
-async def _first_control(controller: Child, follower: Follower, started_ms: int) -> Entry:
+async def _first_control(children: tuple[Child, ...], follower: Follower, started_ms: int) -> Entry:
     """Wait for the first decision since the start that misses no device and commands an inverter."""
     try:
         async with asyncio.timeout(START_S):
             while True:
-                controller.check()
+                for child in children:
+                    child.check()
                 for entry in follower.poll():
                     snapshot = entry.snapshot
                     complete = snapshot.readings and not snapshot.missing and entry.decision.commands
@@ -123,5 +138,5 @@ async def _first_control(controller: Child, follower: Follower, started_ms: int)
                         return entry
                 await asyncio.sleep(WAIT_S)
     except TimeoutError:
-        said = controller.tail()
+        said = children[-1].tail()
         raise SetupError(f"the controller has not seen every device after {START_S:g} s:\n{said}") from None

@@ -245,7 +245,7 @@ def test_demo_that_cannot_be_set_up_ends_with_2_and_says_why(
 def test_report_that_could_not_be_written_is_told_before_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("hil.demo.check_ports", lambda: None)
+    monkeypatch.setattr("hil.demo.check_ports", lambda can: None)
     options = demo.Options(duration_s=5, workdir=tmp_path, report=tmp_path / "nowhere" / "report.html")
     assert demo.run(options) == 2
     assert "there is no folder" in capsys.readouterr().err
@@ -254,7 +254,7 @@ def test_report_that_could_not_be_written_is_told_before_the_run(
 def test_folder_that_cannot_be_made_ends_with_2(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("hil.demo.check_ports", lambda: None)
+    monkeypatch.setattr("hil.demo.check_ports", lambda can: None)
     (tmp_path / "file").write_text("")
     assert demo.run(demo.Options(duration_s=5, workdir=tmp_path / "file" / "folder")) == 2
     assert "no folder for the run" in capsys.readouterr().err

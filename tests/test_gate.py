@@ -317,6 +317,8 @@ def test_nothing_but_whole_watts_passes(power_w: object) -> None:
 
 def test_an_inverter_that_is_commanded_twice_in_a_cycle_is_not_written() -> None:
     assert all(v.refused for v in check(a_site(), all_fresh(), (a_command(5000), a_command(-5000))))
+
+
 def two_units(meter_w: int, measured_w: tuple[int | None, int | None], soc_bp: int = 6000) -> Snapshot:
     inverters = [an_inverter(power_w, n) for n, power_w in enumerate(measured_w, 1)]
     return a_snapshot(a_meter(meter_w), *inverters, a_battery(soc_bp, 1), a_battery(6000, 2))

@@ -21,9 +21,12 @@ __all__ = ["KINDS", "BatteryDevice", "Device", "InverterDevice", "MeterDevice", 
 KINDS: dict[str, type[Device]] = {"inverter": InverterDevice, "meter": MeterDevice, "battery": BatteryDevice}
 
 
-async def serve(kind: str, wires: Wires, port: int) -> None:
-    """Play one device on 127.0.0.1:port until cancelled. Raises KeyError for a kind that is not in KINDS."""
-    device = KINDS[kind](wires)
+async def serve(kind: str, wires: Wires, port: int, can: str | None = None) -> None:
+    """Play one device on 127.0.0.1:port until cancelled. Raises KeyError for a kind that is not in KINDS.
+
+    can: the battery sits on this CAN interface of the kernel and not on the port.
+    """
+    device = BatteryDevice(wires, can=can) if can else KINDS[kind](wires)
     try:
         await device.start("127.0.0.1", port)
         await device.run()

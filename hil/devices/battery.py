@@ -1,4 +1,4 @@
-"""The emulated battery: LFP modules with a BMS that speaks the Pylontech LV protocol on CAN, through slcan on TCP.
+"""The emulated battery: LFP modules with a BMS that speaks the Pylontech LV protocol on CAN.
 
 Source: Pylontech CAN-Bus-protocol LV V1.2 (2018-04-08), with the discharge voltage in 0x351 bytes 6-7 and the fine
 state of charge in 0x355 bytes 4-5 that its followers added. Standard identifiers, little-endian, the whole set every
@@ -11,6 +11,7 @@ from typing import Literal
 
 from hil.devices.device import Device, loop_s
 from hil.devices.slcan import SlcanServer
+from hil.devices.socketcan import SocketcanServer
 from hil.plant.battery import Battery, Pack
 from hil.wires import Wires
 
@@ -33,6 +34,7 @@ SOH_PCT = 100
 class BatteryDevice(Device):
     """The battery on its CAN bus.
 
+    can names an interface of the kernel to sit on; None listens on TCP as a serial adapter (slcan).
     when_silent says what the BMS does without 0x305: "open" opens the contactor after 60 s until it is heard again,
     "pause" stops sending after 5 s and tries one set every 30 s.
     """
@@ -46,10 +48,11 @@ class BatteryDevice(Device):
         now_s: Callable[[], float] = loop_s,
         pack: Pack | None = None,
         when_silent: Literal["open", "pause"] = "open",
+        can: str | None = None,
     ) -> None:
         super().__init__(wires, now_s=now_s)
         self.physics = Battery(pack, soc=wires["soc"])
-        self._bus = SlcanServer(self._hear)
+        self._bus = SlcanServer(self._hear) if can is None else SocketcanServer(self._hear, can)
         self.server = self._bus
         self._pauses = when_silent == "pause"
         self._silent_s = 0.0  # since the last keepalive
@@ -85,7 +88,7 @@ class BatteryDevice(Device):
         self._send()
 
     def inject(self, lines: bytes) -> None:
-        """Give every client raw slcan lines, for tests: short frames, floods, contradictions."""
+        """Put slcan lines on the bus as they are, for tests: short frames, floods, contradictions."""
         self._bus.inject(lines)
 
     def frames(self) -> tuple[Frame, ...]:

@@ -22,7 +22,7 @@ CLOSING_TURNS = 4  # of the loop, so that a connection just being accepted is me
 YES, NO = b"\r", b"\a"
 
 _ANSWERS = {b"V": b"V1013\r", b"N": b"NBNCH\r", b"F": b"F00\r"}
-_FRAME = re.compile(rb"(?:([tr])([0-7][0-9A-Fa-f]{2})|([TR])([01][0-9A-Fa-f]{7}))([0-8])((?:[0-9A-Fa-f]{2})*)\Z")
+FRAME = re.compile(rb"(?:([tr])([0-7][0-9A-Fa-f]{2})|([TR])([01][0-9A-Fa-f]{7}))([0-8])((?:[0-9A-Fa-f]{2})*)\Z")
 
 Heard = Callable[[int, bytes], None]
 """Called with identifier and data of each standard data frame a client puts on the bus."""
@@ -93,7 +93,7 @@ class _Client(asyncio.Protocol):
         return self._transmit(line)
 
     def _transmit(self, line: bytes) -> bytes:
-        frame = _FRAME.match(line)
+        frame = FRAME.match(line)
         if not frame or not self._open or self._listening:
             return NO
         data = bytes.fromhex(frame[6].decode())
