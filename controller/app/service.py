@@ -66,7 +66,6 @@ class Service:
         self._changed, self._decided = asyncio.Event(), asyncio.Event()
         self._unrecorded: deque[Entry] = deque()  # at most the decisions of one turn of the loop
         self.decisions = 0
-        self._synced_ms = 0
         self._synced = True  # what was flushed last is on the disk
         self._utc_offset_ms: int | None = None
         self._told: dict[tuple[str, str], bool] = {}
@@ -81,6 +80,8 @@ class Service:
                     group.create_task(link.run(), name=f"link {name}")
                 group.create_task(self._on_change(), name="changes")
                 group.create_task(self._on_decided(), name="record")
+                if self._sync_off_loop:
+                    group.create_task(self._flush(), name="flush")
                 await self._cycles()
         finally:
             for outlet in self._outlets.values():
@@ -118,7 +119,6 @@ class Service:
                     link.tick()
                 if late_ms < LATE_CYCLES * cycle_ms:
                     self._notify("WATCHDOG=1")
-            await self._sync()
             now_ms = self.clock.now_ms()
             due_ms += cycle_ms * max(1, -(-(now_ms - due_ms) // cycle_ms))
             await asyncio.sleep((due_ms - now_ms) / 1000)
@@ -196,18 +196,19 @@ class Service:
             if self._synced:
                 self.board.noticed("journal_full", "journal", None)
 
-    async def _sync(self) -> None:
-        now_ms = self.clock.now_ms()
-        if self._journal is None or not self._sync_off_loop or now_ms - self._synced_ms < SYNC_EVERY_MS:
-            return
-        self._synced_ms = now_ms
-        try:
-            await asyncio.to_thread(self._journal.sync)
-        except JournalError as error:
-            self._synced = False
-            self.board.noticed("journal_full", "journal", str(error))
-        else:
-            self._synced = True
+    async def _flush(self) -> None:
+        """Flush the journal to the disk now and then, from a thread: a slow card must not hold up the cycle."""
+        while True:
+            await asyncio.sleep(SYNC_EVERY_MS / 1000)
+            if self._journal is None:
+                continue
+            try:
+                await asyncio.to_thread(self._journal.sync)
+            except JournalError as error:
+                self._synced = False
+                self.board.noticed("journal_full", "journal", str(error))
+            else:
+                self._synced = True
 
     def _watch_clock(self, utc_ms: int) -> None:
         offset_ms = utc_ms - self.clock.now_ms()

@@ -99,16 +99,16 @@ def _decide(sight: Sight, before: State, faults: tuple[Standing, ...]) -> Decisi
     )
 
 
-def _fold_all(sight: Sight) -> tuple[Envelope, list[Envelope], list[Envelope]]:
-    """Return the batteries' envelope of classes 0-5, the units' of classes 0-1 (hard) and of classes 0-4 (soft)."""
+def _fold_all(sight: Sight) -> tuple[Envelope, list[tuple[int, int]], list[Envelope]]:
+    """Return the batteries' envelope of classes 0-5, the units' ends of classes 0-1 and their envelopes of 0-4."""
     units = sight.units
     soft = [Envelope(-seen.unit.charge_max_w, seen.unit.discharge_max_w) for seen in units]
     places = {seen.unit.name: place for place, seen in enumerate(units)}
     total = Envelope(sum(e.low_w for e in soft), sum(e.high_w for e in soft))
-    hard = soft
+    hard: list[tuple[int, int]] = []
     for priority, limits in RULES:
         if priority == 2:
-            hard = [_copy(e) for e in soft]
+            hard = [(e.low_w, e.high_w) for e in soft]
         of_site = []
         for limit in limits(sight):
             if limit.unit:
@@ -123,21 +123,20 @@ def _fold_all(sight: Sight) -> tuple[Envelope, list[Envelope], list[Envelope]]:
     return total, hard, soft
 
 
-def _copy(envelope: Envelope) -> Envelope:
-    copy = Envelope(envelope.low_w, envelope.high_w)
-    copy.low, copy.high = envelope.low, envelope.high
-    return copy
-
-
 def _add_units(total: Envelope, units: Sequence[Envelope], priority: int) -> None:
     """Project what the units together may do into the site's envelope, named by the unit that lost most."""
-    low_w, high_w = sum(e.low_w for e in units), sum(e.high_w for e in units)
-    lows = [e.low for e in units if e.low is not None and e.low.priority == priority]
-    highs = [e.high for e in units if e.high is not None and e.high.priority == priority]
-    if lows and low_w > total.low_w:
-        total.add(_together(max(lows, key=lambda limit: limit.low_w), low_w, max(low_w, total.high_w)))
-    if highs and high_w < total.high_w:
-        total.add(_together(min(highs, key=lambda limit: limit.high_w), min(high_w, total.low_w), high_w))
+    low_w = high_w = 0
+    for envelope in units:
+        low_w += envelope.low_w
+        high_w += envelope.high_w
+    if low_w > total.low_w:
+        lows = [e.low for e in units if e.low is not None and e.low.priority == priority]
+        if lows:
+            total.add(_together(max(lows, key=lambda limit: limit.low_w), low_w, max(low_w, total.high_w)))
+    if high_w < total.high_w:
+        highs = [e.high for e in units if e.high is not None and e.high.priority == priority]
+        if highs:
+            total.add(_together(min(highs, key=lambda limit: limit.high_w), min(high_w, total.low_w), high_w))
 
 
 def _together(limit: Limit, low_w: int, high_w: int) -> Limit:
@@ -165,7 +164,7 @@ def _ramped(sight: Sight, state: State, target_w: int) -> int:
 
 
 def _share(
-    target_w: int, units: Sequence[UnitSight], hard: Sequence[Envelope], soft: Sequence[Envelope]
+    target_w: int, units: Sequence[UnitSight], hard: Sequence[tuple[int, int]], soft: Sequence[Envelope]
 ) -> tuple[Share, ...]:
     """Share within the bounds of classes 0-4; what a stronger class still demands goes beyond the energy bounds."""
     lows_w, highs_w = [e.low_w for e in soft], [e.high_w for e in soft]
@@ -176,8 +175,8 @@ def _share(
     if rest_w:
         more = share(
             rest_w,
-            [e.low_w - power_w for e, power_w in zip(hard, powers_w, strict=True)],
-            [e.high_w - power_w for e, power_w in zip(hard, powers_w, strict=True)],
+            [low_w - power_w for (low_w, _), power_w in zip(hard, powers_w, strict=True)],
+            [high_w - power_w for (_, high_w), power_w in zip(hard, powers_w, strict=True)],
             weights,
         )
         powers_w = [power_w + extra_w for power_w, extra_w in zip(powers_w, more, strict=True)]
