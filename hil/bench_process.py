@@ -28,6 +28,7 @@ from hil.wires import Wires
 UTILITY, INVERTER, METER, BATTERY, RELAY = 18502, 18503, 18504, 18505, 18506
 TURNS = 8  # product and relay in turn, so that both meet the same noise
 WRITES = 50  # a turn
+PAUSE_S = 0.01
 WATCHED_S = 20.0
 BASE = 40000
 
@@ -194,7 +195,7 @@ def _timed_writes(wire: socket.socket, stamps_fd: int, address: int) -> list[tup
         acknowledged_ns = time.perf_counter_ns()
         written_ns = _next_stamp_ns(stamps_fd, sent_ns)
         times.append(((written_ns - sent_ns) / 1000, max(0, written_ns - acknowledged_ns) / 1000))
-        _pause(0.01)
+        _pause(PAUSE_S)
     return times
 
 

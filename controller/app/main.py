@@ -73,6 +73,7 @@ async def _run(site: Site, base: Path) -> None:
     stop = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    gc.set_threshold(20_000)  # values here make no cycles: look for them seldom, not in the way of a command
     gc.collect()
     gc.freeze()  # a full collection of what was loaded until here would stop a cycle for some 10 ms, for nothing
     await serve(Service(site, base, state=_last_state(site, base), notify=systemd.notify), stop)
@@ -107,8 +108,10 @@ def clear(args: Namespace) -> int:
         return EXIT_WRONG
     mark = args.site.parent / site.journal.directory / CLEARED
     try:
-        mark.parent.mkdir(parents=True, exist_ok=True)
         mark.touch()
+    except FileNotFoundError:
+        print(f"{mark.parent}: there is no journal yet, so nothing has latched", file=sys.stderr)
+        return EXIT_WRONG
     except OSError as error:
         print(f"{mark}: could not be written: {error.strerror}; nothing was let go of", file=sys.stderr)
         return EXIT_WRONG
