@@ -52,7 +52,7 @@ def test_clear_of_a_bad_site_file_or_an_unwritable_place_lets_go_of_nothing(
 ) -> None:
     (tmp_path / "bad.toml").write_text("name = 5")
     assert main(["clear", str(tmp_path / "bad.toml")]) == 1
-    site_file.write_text(SITE + '\n[journal]\ndirectory = "/proc"\n')
+    site_file.write_text(SITE + '\n[journal]\ndirectory = "site.toml"\n')
     assert main(["clear", str(site_file)]) == 1
     assert "nothing was let go of" in capsys.readouterr().err
     site_file.write_text(SITE + '\n[journal]\ndirectory = "elsewhere"\n')
