@@ -61,10 +61,10 @@ class Lockstep:
 
 @contextlib.asynccontextmanager
 async def lockstep(
-    site: Site, folder: Path, *, utility: bool = True, can: str | None = None
+    site: Site, folder: Path, *, utility: bool = True, can: str | None = None, state: State | None = None
 ) -> AsyncIterator[Lockstep]:
     """Run a site in lockstep until the block ends; give it on once its first seconds have passed."""
-    bench = Lockstep(site, folder, VirtualClock(), can=can)
+    bench = Lockstep(site, folder, VirtualClock(), can=can, state=state)
     await bench.start()
     loop = asyncio.get_running_loop()
     tasks = [loop.create_task(device.run(), name=name) for name, device in bench.devices.items()]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from pymodbus.client import AsyncModbusTcpClient
 
 from controller import gate
 from controller.app.sitefile import load
@@ -366,6 +367,35 @@ def test_a_site_that_is_stopped_is_left_at_rest_and_not_to_the_inverters_timer(t
             assert abs(bench.wires["inverter_w"]) < 60, "nothing is decided any more"
 
     run_virtual(main())
+
+
+def test_a_site_that_the_utility_stopped_stays_stopped_over_a_restart(tmp_path: Path) -> None:
+    site = a_demo_site(default=Default(program="self_consumption"))
+
+    async def operate(bench: Lockstep, operation: int) -> None:
+        """Write 715.OpCtl: 0 = STOP, 1 = START."""
+        async with AsyncModbusTcpClient("127.0.0.1", port=bench.service.door.port) as client:
+            reply = await client.write_register(bench.utility.models[715] + 8, operation, device_id=1)
+            assert not reply.isError()
+
+    async def main() -> None:
+        async with lockstep(site, tmp_path) as first:
+            first.wires["load_set_w"] = 3000
+            await until(first, lambda: first.wires["inverter_w"] > 2500, within_s=20)
+            await operate(first, 0)
+            await until(first, lambda: abs(first.wires["inverter_w"]) < 60, within_s=2)
+        state = last_state(tmp_path / "journal")
+        assert state is not None
+        async with lockstep(site, tmp_path, state=state) as second:
+            second.wires["load_set_w"] = 3000
+            await second.wait(20)
+            assert abs(second.wires["inverter_w"]) < 60
+            assert why(second) == "utility_cease"
+            await operate(second, 1)
+            await until(second, lambda: second.wires["inverter_w"] > 2500, within_s=15)
+
+    run_virtual(main())
+    assert replay(tmp_path / "journal").first is None
 
 
 def entries(folder: Path) -> list[Entry]:

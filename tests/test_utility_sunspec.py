@@ -90,6 +90,17 @@ def test_stop_and_standby_cease_without_end_until_taken_back(master: Master, sto
     assert master.book.orders == {}
 
 
+def test_a_cease_of_before_a_restart_holds_until_it_is_started_again(master: Master) -> None:
+    master.door.cease(f"sunspec {ANN}")
+    assert master.book.orders["cease"].source == f"sunspec {ANN}"
+    assert master.book.orders["cease"].expires_ms == NEVER_MS
+    assert master.value("715.OpCtl") == 0, "a master sees why"
+    assert master.write(W703_ES=1) == b""
+    assert "cease" in master.book.orders
+    assert master.write(W715_OpCtl=1) == b""
+    assert master.book.orders == {}
+
+
 def test_end_of_standby_does_not_start_a_stopped_site(master: Master) -> None:
     for operation in (0, 3):
         assert master.write(W715_OpCtl=operation) == b""

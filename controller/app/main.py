@@ -81,24 +81,24 @@ async def _run(site: Site, base: Path) -> None:
 
 
 def _last_state(site: Site, base: Path) -> State | None:
-    """Return the latched faults of the last run, None when there are none, or a person let go of them."""
+    """Return what the last run leaves to this one, without the latched faults a person has let go of."""
     from controller.journal import JournalError, last_state
 
     log, directory = logging.getLogger("linepack"), base / site.journal.directory
     try:
-        (directory / CLEARED).unlink()
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        log.error("the latched faults stay: %s could not be removed: %s", directory / CLEARED, error.strerror)
-    else:
-        log.info("the faults that latched in the last run were let go of")
-        return None
-    try:
-        return last_state(directory)
+        state = last_state(directory)
     except JournalError as error:
         log.info("nothing is taken over from the last run: %s", error)
         return None
+    try:
+        (directory / CLEARED).unlink()
+    except FileNotFoundError:
+        return state
+    except OSError as error:
+        log.error("the latched faults stay: %s could not be removed: %s", directory / CLEARED, error.strerror)
+        return state
+    log.info("the faults that latched in the last run were let go of")
+    return None if state is None else msgspec.structs.replace(state, standing=())
 
 
 def clear(args: Namespace) -> int:

@@ -74,6 +74,8 @@ class Service:
     async def run(self) -> None:
         """Connect, decide, write, until cancelled. Raises whatever made a cycle fail."""
         await self.door.start()
+        if self._state.ceased:
+            self.door.cease(self._state.ceased)
         try:
             async with asyncio.TaskGroup() as group:
                 for name, link in self.links.items():

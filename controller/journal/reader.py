@@ -141,7 +141,7 @@ def _segment(path: Path) -> Segment | None:
 
 
 def last_state(directory: Path) -> State | None:
-    """Return what a restart may take over: the latched faults that stood last. None when nothing was recorded.
+    """Return what a restart may take over: latched faults and a cease that stood last. None when nothing was recorded.
 
     since_ms is 0, before the start: the clock of that run has ended. Raises JournalError.
     """
@@ -152,7 +152,10 @@ def last_state(directory: Path) -> State | None:
     if entry is None:
         return None
     latched = (fault for fault in entry.decision.faults if FAULTS[fault.fault].latches)
-    return State(standing=tuple(msgspec.structs.replace(fault, since_ms=0, clear_since_ms=None) for fault in latched))
+    return State(
+        standing=tuple(msgspec.structs.replace(fault, since_ms=0, clear_since_ms=None) for fault in latched),
+        ceased=next((order.source for order in entry.snapshot.orders if order.kind == "cease"), ""),
+    )
 
 
 class Follower:

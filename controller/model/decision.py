@@ -82,3 +82,4 @@ class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     net_load_sampled_ms: int = 0
     balance_w: int | None = None  # what self-consumption covers
     standing: tuple[Standing, ...] = ()
+    ceased: str = ""  # at a start only: who had ordered the site to cease when the last run ended

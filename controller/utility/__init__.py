@@ -9,7 +9,8 @@ Laws:
   names who wrote what and what would have been legal; nothing is clamped silently.
 - Only valid writes and a moving heartbeat prove that the utility lives; reads do not.
 - A write reaches the order book before its answer leaves, so the answer is never ahead of the dispatch.
-- Nothing here knows a device. Nothing here survives a restart: after one, nothing is asked until it is asked again.
+- Nothing here knows a device. A cease survives a restart, out of the journal; nothing else does: after one, nothing is
+  asked until it is asked again.
 
 To add a protocol: one file with a codec half that needs no socket and a session half that keeps the door's shape
 (start, close, publish, tick), a fill-every-field test, an extra in pyproject.toml when it needs a library.

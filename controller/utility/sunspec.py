@@ -67,6 +67,11 @@ class SunSpecDoor:
         """The port that is listened on."""
         return self._server.port
 
+    def cease(self, source: str) -> None:
+        """Take up a cease of before a restart, as an order to stop: START takes it back."""
+        self._registers.put(self._operation, STOP)
+        self._operate(self._clock.now_ms(), source)
+
     def publish(self, snapshot: Snapshot, decision: Decision) -> None:
         """Show what the site measures and does. Reads that follow see it."""
         self._telemetry.show(snapshot, decision)
@@ -117,7 +122,7 @@ class SunSpecDoor:
 
     def _obey(self, parts: set[str], alive: bool, now_ms: int, peer: str) -> None:
         if "cease" in parts:
-            self._operate(now_ms, peer)
+            self._operate(now_ms, f"sunspec {peer}")
         for control in self._controls:
             if control.name in parts:
                 control.start(now_ms, peer)
@@ -126,7 +131,7 @@ class SunSpecDoor:
                 self._pass_on(control)
         self._arm(now_ms)
 
-    def _operate(self, now_ms: int, peer: str) -> None:
+    def _operate(self, now_ms: int, source: str) -> None:
         operation = self._registers.number(self._operation)
         self._stopped = operation == STOP or (self._stopped and operation != START)
         self._standby = operation == ENTER_STANDBY
@@ -135,7 +140,7 @@ class SunSpecDoor:
             self._place(
                 Order(
                     name="cease",
-                    source=f"sunspec {peer}",
+                    source=source,
                     kind="cease",
                     domain="battery",
                     low_w=0,
