@@ -2,7 +2,8 @@
 
 Laws:
 - Independent: it imports the words and nothing else, shares no code with rules and engine, keeps no state.
-- It recomputes classes 0-3 from the raw snapshot. It refuses, it never repairs: a refused command is not written and
+- It recomputes classes 0, 1 and 3 from the raw snapshot; of class 2 it refuses what would add to a limit that the meter
+  shows exceeded, or that could be exceeded unseen. It refuses, it never repairs: a refused command is not written and
   the device's own watchdog runs out.
 - Total: it never raises, whatever the snapshot holds. 0 W passes unless the device itself is in doubt.
 

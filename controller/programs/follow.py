@@ -25,7 +25,7 @@ def target(sight: Sight) -> Limit | None:
         because = f"{order.source} asks {order.low_w:+d} W of the batteries"
         return Limit(rule="follow", priority=5, low_w=order.low_w, high_w=order.high_w, because=because)
     if sight.load_low_w is None or sight.load_high_w is None:
-        because = f"{order.source} asks {order.low_w:+d} W at the POI, but its meter is silent"
+        because = f"{order.source} asks {order.low_w:+d} W at the POI, but the load behind it is not known"
         return Limit(rule="follow", priority=5, low_w=0, high_w=0, because=because)
     load_w = (sight.load_low_w + sight.load_high_w) // 2
     because = f"{order.source} asks {order.low_w:+d} W at the POI, where load less generation takes {load_w} W"

@@ -23,9 +23,9 @@ def next_balance_w(last_w: int | None, load_w: int, nameplate_w: int) -> int:
 
 
 def wish(sight: Sight) -> Limit:
-    """Return the batteries' power that brings the POI to 0 W, 0 W while the meter is silent."""
+    """Return the batteries' power that brings the POI to 0 W, 0 W while the load is not known."""
     if sight.balance_w is None or sight.load_low_w is None:
-        because = "the POI meter is silent: nothing can be balanced"
+        because = "the load behind the POI is not known: nothing can be balanced"
         return Limit(rule="self_consumption", priority=7, low_w=0, high_w=0, because=because)
     balance_w = sight.balance_w
     because = f"load less generation is about {balance_w} W: the batteries cover it"
