@@ -38,8 +38,9 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     delivered_mean_w: float
     missed_wh: float  # the sum of all differences, whatever their sign
     why_not: tuple[tuple[str, float], ...]  # (rule, Wh it took), the greatest first
-    bit: bool | None  # None: it was not played to its end
+    bit: bool | None  # None: it was not played to its end, or somebody joined in by hand
     seen: str  # what proves it, or what was missing
+    joined: bool = False  # another client's set point stood for a part of it
 
 
 class Tally:
@@ -59,6 +60,7 @@ class Tally:
         self.tail_w: list[float] = []  # bounded by the samples of TAIL_S
         self.last_truth: Truth | None = None
         self.last_asked_w: int | None = None
+        self.joined = False  # somebody's own set point stood for a part of it
         self._seconds = self._asked_wh = self._delivered_wh = self._missed_wh = 0.0
         self._took_wh: dict[str, float] = {}
 
@@ -99,6 +101,8 @@ class Tally:
     def outcome(self, complete: bool) -> Outcome:
         """Return the phase as it stands; complete: it was played to its end."""
         bit, seen = _PROOFS[self.phase.name](self)
+        if self.joined:
+            complete, seen = complete and bit, f"{seen}; somebody joined in by hand, so it is not asked for"
         hours = max(self._seconds, 1e-9) / 3600
         took = sorted(self._took_wh.items(), key=lambda item: -item[1])
         return Outcome(
@@ -114,7 +118,8 @@ class Tally:
             missed_wh=self._missed_wh,
             why_not=tuple((taker, wh) for taker, wh in took[:2] if wh >= 0.05),
             bit=bit if complete else None,
-            seen=seen if complete else "not played to its end",
+            seen=seen if complete or self.joined else "not played to its end",
+            joined=self.joined,
         )
 
     def tail_mean_w(self) -> float | None:
@@ -158,6 +163,12 @@ class Ledger:
                 tally.decided(decision, t_s)
             elif tally.phase.end_s <= t_s:
                 tally.decided_later(decision, t_s)
+
+    def joined(self, t_s: float) -> None:
+        """Note that the set point of another client stands."""
+        for tally in self._tallies:
+            if tally.phase.start_s <= t_s < tally.phase.end_s:
+                tally.joined = True
 
     def outcomes(self, t_s: float) -> tuple[Outcome, ...]:
         """Return all phases as they stand at t_s."""

@@ -170,6 +170,7 @@ class Show:
                 if guest_w is not None:
                     written_w = power_w
                     self._acknowledged = (self.now_s(), guest_w)
+                    self._ledger.joined(t_s)
                 elif power_w is None:
                     written_w = None
                 elif await self._on.dispatch.ask(power_w):

@@ -80,8 +80,9 @@ def passed(outcomes: Iterable[Outcome], verdicts: Iterable[Verdict], *, endless:
     """Return whether every invariant held and every phase bit.
 
     A run without end is stopped somewhere in its story: phases not played to their end count only in a run with one.
+    A phase that somebody who joined in kept from being played does not count either.
     """
-    bits = [outcome.bit for outcome in outcomes if not (endless and outcome.bit is None)]
+    bits = [outcome.bit for outcome in outcomes if outcome.bit is not None or not (endless or outcome.joined)]
     return bool(bits) and all(bit is True for bit in bits) and all(verdict.held for verdict in verdicts)
 
 

@@ -178,3 +178,17 @@ def test_a_run_without_end_is_judged_by_the_phases_it_played() -> None:
     assert passed(bit, verdicts, endless=False)
     broken = msgspec.structs.replace(verdicts[0], held=False)
     assert not passed(bit, (broken, *verdicts[1:]), endless=False)
+
+
+def test_a_phase_in_which_somebody_joined_is_not_asked_for_but_the_others_are() -> None:
+    story = tell(60, THE_SITE)
+    ledger, verdicts = Ledger(story, THE_SITE), quiet_verdicts()
+    ledger.joined(1.0)
+    outcomes = ledger.outcomes(story.end_s)
+    assert outcomes[0].bit is None
+    assert outcomes[0].joined
+    assert "joined in by hand" in outcomes[0].seen
+    assert [outcome.bit for outcome in outcomes[1:]] == [False] * 4
+    played = tuple(msgspec.structs.replace(outcome, bit=True) for outcome in outcomes[1:])
+    assert passed((outcomes[0], *played), verdicts, endless=False)
+    assert not passed(outcomes, verdicts, endless=False)
