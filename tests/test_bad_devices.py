@@ -210,7 +210,7 @@ VALUES: dict[str, tuple[str, str, bytes, str, int]] = {
     "rating not implemented": ("inverter", "702.WMax", b"\xff\xff", "", ASKED_W),
     "state fault": ("inverter", "701.InvSt", b"\x00\x06", "inverter_fault", 0),
     "state out of its range": ("inverter", "701.InvSt", b"\x12\x34", "inverter_fault", 0),
-    "local or remote not told": ("inverter", "715.LocRemCtl", b"\xff\xff", "", ASKED_W),
+    "local or remote told no more": ("inverter", "715.LocRemCtl", b"\xff\xff", "inverter_local", 0),
     "local": ("inverter", "715.LocRemCtl", b"\x00\x01", "inverter_local", 0),
     "meter's power not implemented": ("meter", "203.W", NAN_16, "meter_stale", BLIND_W),
     "meter's scale not implemented": ("meter", "203.W_SF", UNSET_SF, "meter_stale", BLIND_W),

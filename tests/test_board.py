@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from controller.app.board import NOTICES_MAX, ORDERS_MAX, TRAIL_SAMPLES, Board
+from controller.app.board import ORDERS_MAX, TRAIL_SAMPLES, Board
 from controller.app.calendar import Calendar
 from controller.app.outlet import Outlet
 from controller.link import LinkError
@@ -117,17 +117,21 @@ def test_an_order_replaces_the_one_of_its_name_and_waits_for_its_start() -> None
     assert len(changes) == 4
 
 
-def test_orders_and_notices_beyond_their_bound_are_left_out_and_known_ones_still_renewed() -> None:
+def test_orders_beyond_their_bound_are_left_out_and_known_ones_still_renewed() -> None:
     board, _, _ = a_board()
     for n in range(ORDERS_MAX + 1):
         board.order(msgspec.structs.replace(a_target(n), name=f"o{n}"))
     board.order(msgspec.structs.replace(a_target(77), name="o0"))
     assert [o.low_w for o in board.freeze("").orders] == [77, *range(1, ORDERS_MAX)]
-    for n in range(NOTICES_MAX + 1):
-        board.noticed("bad_frame", f"d{n}", "old")
-    board.noticed("bad_frame", "d0", "new")
+
+
+def test_no_notice_is_dropped_however_many_devices_complain() -> None:
+    board, _, _ = a_board()
+    for n in range(600):
+        board.noticed("bad_frame", f"d{n}", "short")
+    board.noticed("contradiction", "battery1", "two packs")
     notices = board.freeze("").notices
-    assert [notices[0].detail, notices[-1].device, len(notices)] == ["new", f"d{NOTICES_MAX - 1}", NOTICES_MAX]
+    assert [len(notices), notices[-1].fault] == [601, "contradiction"]
 
 
 def test_battery_power_is_remembered_for_the_last_samples_only() -> None:

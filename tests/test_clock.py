@@ -1,13 +1,13 @@
 """Virtual time: what jumps, what does not, and that it is the same every time."""
 
 import asyncio
-import time
 
 import pytest
 
 from hil.clock import StalledError, VirtualClock, run_virtual
 
 
+@pytest.mark.timeout(60)  # an hour must not be waited for
 def test_an_hour_of_waiting_costs_next_to_nothing_and_ends_on_time() -> None:
     async def main() -> tuple[float, int]:
         loop = asyncio.get_running_loop()
@@ -15,9 +15,7 @@ def test_an_hour_of_waiting_costs_next_to_nothing_and_ends_on_time() -> None:
         await asyncio.sleep(3600)
         return loop.time() - begun_s, VirtualClock().utc_ms() - utc_ms
 
-    before_s = time.perf_counter()
     assert run_virtual(main()) == (3600.0, 3_600_000)
-    assert time.perf_counter() - before_s < 60, "an hour must not be waited for"
 
 
 def test_a_reply_over_a_real_socket_arrives_before_the_clock_moves() -> None:

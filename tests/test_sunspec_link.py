@@ -655,6 +655,25 @@ async def test_a_device_in_local_control_is_not_written_to() -> None:
 
 
 @virtual
+async def test_a_rating_and_a_switch_that_are_told_no_more_widen_nothing() -> None:
+    device = Device(*INVERTER)
+    device.put(702, WMax=5000)
+    async with linked(device) as (link, inbox):
+        await inbox.readings_more()
+        assert isinstance(inbox.readings[-1], Inverter)
+        told_w = inbox.readings[-1].discharge_max_w
+        assert told_w is not None
+        for model, point in ((702, "WMax"), (702, "WDisChaRteMax"), (715, "LocRemCtl")):
+            device.put(model, **{point: 0xFFFF})
+        await inbox.until(lambda: isinstance(inbox.readings[-1], Inverter) and not inbox.readings[-1].remote)
+        assert isinstance(inbox.readings[-1], Inverter)
+        assert inbox.readings[-1].discharge_max_w == told_w
+        device.put(715, LocRemCtl=0)
+        await inbox.until(lambda: isinstance(inbox.readings[-1], Inverter) and inbox.readings[-1].remote)
+        await link.send(command(1000))
+
+
+@virtual
 async def test_a_device_that_no_longer_answers_for_its_settings_is_not_believed_to_obey_for_ever() -> None:
 
     class Forgetful(Device):

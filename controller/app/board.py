@@ -8,7 +8,6 @@ from controller.model import AnyReading, FaultName, Inverter, Meter, Missing, No
 
 TRAIL_SAMPLES = 64
 ORDERS_MAX = 32
-NOTICES_MAX = 256
 
 
 class Board:
@@ -47,7 +46,7 @@ class Board:
         """Take a fault that stands (text) or that is over (None)."""
         if detail is None:
             self._notices.pop((fault, device), None)
-        elif len(self._notices) < NOTICES_MAX or (fault, device) in self._notices:
+        else:  # bounded by the faults times the site's devices: none may be dropped, it might be the one that stops
             self._notices[fault, device] = Notice(fault=fault, device=device, detail=detail)
 
     def order(self, order: Order) -> None:

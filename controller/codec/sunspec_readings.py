@@ -45,6 +45,9 @@ _STATE_10X: dict[int, State] = {number + 1: state for number, state in _STATE_70
 _CONTACTOR: dict[int, bool] = {1: False, 2: False, 3: True}  # 802.State DISCONNECTED, INITIALIZING, CONNECTED
 
 
+LOCAL = 1  # 715.LocRemCtl
+
+
 def wanted(kind: str, present: Collection[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return the models to read at every poll and those to read less often, of the models a device has."""
     if kind == "battery":
@@ -68,6 +71,17 @@ def reading(device: str, profile: Profile, models: Models, heard_ms: int) -> Any
     if profile.kind == "meter":
         return _meter(device, profile, models, heard_ms)
     return _battery(device, profile, models, heard_ms)
+
+
+def settled(before: Values, now: Values) -> Values:
+    """Return a settings model as it is to be taken: what was told and is told no more may not widen anything.
+
+    A rating stays what it was told last, and a local/remote switch that fell silent does not say "remote".
+    """
+    lost = {point: value for point, value in before.items() if value is not None and now.get(point) is None}
+    if "LocRemCtl" in lost:
+        lost["LocRemCtl"] = LOCAL
+    return {**now, **lost} if lost else now
 
 
 def remote(models: Models) -> bool:

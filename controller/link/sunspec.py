@@ -249,13 +249,14 @@ class SunSpecLink:
                 self._notice("bad_reply", str(error))
                 # A rating that cannot be read stays what it was; a switch that cannot be read does not say "remote".
                 if [model.model_id for model, _count in span.parts] == [SWITCH_MODEL]:
-                    self._values[SWITCH_MODEL] = {}
+                    self._values[SWITCH_MODEL] = sunspec_readings.settled(self._values.get(SWITCH_MODEL, {}), {})
             self._check_control()
         self._turn = turn + 1
 
     def _keep(self, model: FoundModel, block: bytes) -> None:
         self._blocks[model.model_id] = block
-        self._values[model.model_id] = decode(block)
+        before = self._values.get(model.model_id, {}) if model in self._slow else {}
+        self._values[model.model_id] = sunspec_readings.settled(before, decode(block))
         self._spoiled[model.model_id] = sunspec_readings.used(model.model_id, spoiled(block))
 
     def _tell(self, heard_ms: int) -> None:
