@@ -1,6 +1,8 @@
 # make demo    watch a site work: emulated inverter, meter and battery on real protocol frames (DURATION_S, SUMMARY, REPORT)
 # make test    prove it: style, types, import contracts, tests
 # make bench   the figures
+# make sweep   kill the controller at every step of a cycle, cut and flip its journal at every byte (some minutes)
+# make campaign  random faults by seed (SEEDS=200 JOBS=2; an hour or more)
 # make lint | docs | clean
 # Needs Python 3.11 or newer and nothing else; everything is installed into .venv (PYTHON=... picks another one).
 
@@ -14,7 +16,10 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-input
 
-.PHONY: demo test lint bench docs clean
+SEEDS ?= 200
+JOBS ?= 2
+
+.PHONY: demo test lint bench sweep campaign docs clean
 .NOTPARALLEL:
 
 demo: .venv/.hil
@@ -37,8 +42,15 @@ lint: .venv/.test
 bench: .venv/.hil
 	@$(BIN)/python -m hil.bench
 
+sweep: .venv/.hil
+	@$(BIN)/python -m hil.run.sweep
+
+campaign: .venv/.hil
+	@$(BIN)/linepack-hil campaign --seeds $(SEEDS) --jobs $(JOBS) --site profiles/sites/home.toml
+
 docs: .venv/.hil
 	@$(BIN)/python -m controller.app.docs README.md
+	@$(BIN)/python -m hil.docs hil/README.md
 	@if [ -f out/demo.json ]; then $(BIN)/linepack-hil picture hil/picture.svg --summary out/demo.json; else \
 		echo "README's picture is kept; make demo SUMMARY=out/demo.json docs draws it anew"; fi
 

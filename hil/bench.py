@@ -6,7 +6,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -15,7 +15,7 @@ from controller.app.sitefile import load, profile
 from controller.engine import Envelope, fold, step
 from controller.link.clock import Clock
 from controller.link.modbus import ModbusLine
-from controller.link.modbus_server import ModbusServer, Request
+from controller.link.modbus_server import Request
 from controller.link.sunspec import SunSpecLink
 from controller.model import (
     AnyReading,
@@ -30,13 +30,23 @@ from controller.model import (
     Snapshot,
     State,
 )
+from hil.bench_battery import cell_figures
 from hil.bench_process import measure
 from hil.children import HOST
 from hil.clock import run_virtual
 from hil.devices import InverterDevice
-from hil.lockstep import lockstep
+from hil.devices.modbus import Answer
+from hil.judge import Judge
+from hil.plant.site import Plant
+from hil.run.fit import plant_spec
+from hil.run.lockstep import lockstep
+from hil.run.model import Model, profiled
 from hil.stage import DEMO_SITE
-from hil.wires import Wires
+
+LOCKSTEP_S = 600.0  # virtual
+MODEL_S = 6 * 3600.0
+ASKED_W = (3000, -2000)  # in turn
+ASKED_EVERY_S = 4.0
 
 
 class Figure(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,29 +141,37 @@ class _Inbox:
         """Take no note."""
 
 
+class _Counter:
+    """Counts the requests that reach a device."""
+
+    def __init__(self) -> None:
+        self.requests = 0
+
+    def asked(self, request: Request) -> Request:
+        self.requests += 1
+        return request
+
+    def answered(self, request: Request, answer: Answer) -> Answer:
+        return answer
+
+
 async def _requests_to_first_reading() -> tuple[int, int]:
-    device, requests = InverterDevice(Wires.create(None)), 0
-
-    def counted(request: Request) -> bytes | int | None:
-        nonlocal requests
-        requests += 1
-        return device.answer(request)
-
-    server = ModbusServer(counted)
-    await server.start(HOST, 0)
-    line, inbox = ModbusLine(HOST, server.port), _Inbox()
+    plant = Plant(plant_spec(load(DEMO_SITE)), start_s=asyncio.get_running_loop().time())
+    device, counter = InverterDevice(plant, "inverter"), _Counter()
+    device.hooks.append(counter)
+    await device.start(HOST, 0)
+    line, inbox = ModbusLine(HOST, device.port), _Inbox()
     link = SunSpecLink(
         line, 1, "inverter", profile("inverters/sunspec_der"), poll_ms=60_000, inbox=inbox, clock=Clock()
     )
-    device.advance()
     task = asyncio.create_task(link.run())
     await asyncio.wait_for(inbox.first.wait(), 10)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    ours, requests = requests, 0
-    await asyncio.to_thread(_scan, server.port)
-    await server.close()
-    return ours, requests
+    ours, counter.requests = counter.requests, 0
+    await asyncio.to_thread(_scan, device.port)
+    await device.close()
+    return ours, counter.requests
 
 
 def _scan(port: int) -> None:
@@ -173,29 +191,68 @@ def discovery_figures() -> list[Figure]:
     ]
 
 
-# -- lockstep -----------------------------------------------------------------------------------------------------
+# -- lockstep and model --------------------------------------------------------------------------------------------
 
 
-def lockstep_figures(virtual_s: float) -> list[Figure]:
-    """Time the demo site in lockstep with a set point every 4 s."""
+def lockstep_figures() -> list[Figure]:
+    """Time sites in lockstep with a new set point every few seconds."""
+    demo = load(DEMO_SITE)
+    return [
+        _factor("lockstep with frames, demo site, 1 s cycle", _lockstep_factor(demo), 120),
+        _factor("lockstep, 2 inverters, meter, a CAN battery each, 1 s cycle", _lockstep_factor(_two_units(demo)), 100),
+    ]
 
+
+def model_figures() -> list[Figure]:
+    """Time the demo site without frames: every device read once a second, the judge looking on."""
+    site = profiled(load(DEMO_SITE), 1000)
+    plant = Plant(plant_spec(site), start_s=0.0, moving_s=1.0)
+    bench, judge = Model(site, plant), Judge(site)
+
+    def tick(now_s: float) -> None:
+        bench.utility.wish.set_w = _asked_w(now_s)
+        plant.order_w = bench.utility.order_w
+        judge.sample(plant.truth())
+
+    begun_s = time.perf_counter()
+    bench.run(MODEL_S, tick, tick_s=1.0)
+    return [_factor("model, demo site, 1 s cycle, judged", MODEL_S / (time.perf_counter() - begun_s), 5000)]
+
+
+def _lockstep_factor(site: Site) -> float:
     async def main(folder: Path) -> float:
-        async with lockstep(load(DEMO_SITE), folder) as bench:
-            begun_s = time.perf_counter()
-            for number in range(int(virtual_s / 4)):
-                await bench.utility.ask(3000 if number % 2 else -2000)
-                await bench.wait(4)
-            return virtual_s / (time.perf_counter() - begun_s)
+        async with lockstep(site, folder) as bench:
+            begun_s, end_s = time.perf_counter(), bench.loop.time() + LOCKSTEP_S
+            while bench.loop.time() < end_s:
+                await bench.utility.ask(_asked_w(bench.loop.time()))
+                await bench.wait(ASKED_EVERY_S)
+            return LOCKSTEP_S / (time.perf_counter() - begun_s)
 
     with tempfile.TemporaryDirectory(prefix="linepack-") as folder:
-        factor = run_virtual(main(Path(folder)))
+        return run_virtual(main(Path(folder)))
+
+
+def _asked_w(now_s: float) -> int:
+    return ASKED_W[int(now_s / ASKED_EVERY_S) % len(ASKED_W)]
+
+
+def _two_units(site: Site) -> Site:
+    """Return the site with a second unit of the same kind beside the first."""
+    unit = site.unit[0]
+    names = {unit.inverter: "inverter2", unit.battery: "battery2"}
+    second = msgspec.structs.replace(unit, name="second", inverter="inverter2", battery="battery2")
+    more = (msgspec.structs.replace(one, name=names[one.name]) for one in site.device if one.name in names)
+    return msgspec.structs.replace(site, unit=(unit, second), device=(*site.device, *more))
+
+
+# -- battery ------------------------------------------------------------------------------------------------------
+
+
+def battery_figures() -> list[Figure]:
+    """Time the emulated battery and hold it against recorded cells; see bench_battery."""
     return [
-        Figure(
-            what="lockstep with frames, 1 s cycle",
-            measured=f"{factor:.0f} x real time",
-            bar=">= 120",
-            held=factor >= 120,
-        )
+        Figure(what=what, measured=measured, bar=f"<= {bar}" if bar else "", held=held)
+        for what, measured, bar, held in cell_figures()
     ]
 
 
@@ -232,28 +289,36 @@ def _percentile(values: list[float], rank_pct: int) -> float:
     return statistics.quantiles(values, n=100, method="inclusive")[rank_pct - 1]
 
 
+def _factor(what: str, factor: float, least: float) -> Figure:
+    return Figure(what=what, measured=f"{factor:.0f} x real time", bar=f">= {least:g}", held=factor >= least)
+
+
 def _figure(what: str, value: float, unit: str, most: float) -> Figure:
     shown = f"{value:.0f}" if value >= 100 or isinstance(value, int) else f"{value:.2f}"
     return Figure(what=what, measured=f"{shown} {unit}", bar=f"<= {most:g} {unit}", held=value <= most)
 
 
+PARTS: Mapping[str, Callable[[], list[Figure]]] = {
+    "engine": engine_figures,
+    "discovery": discovery_figures,
+    "lockstep": lockstep_figures,
+    "model": model_figures,
+    "battery": battery_figures,
+    "process": process_figures,
+}
+
+
 def figures(parts: list[str]) -> Iterator[Figure]:
     """Measure, part by part."""
-    makers = {
-        "engine": engine_figures,
-        "discovery": discovery_figures,
-        "lockstep": lambda: lockstep_figures(600),
-        "process": process_figures,
-    }
-    for part in parts or list(makers):
+    for part in parts or PARTS:
         print(f"measuring: {part} ...", file=sys.stderr, flush=True)
-        yield from makers[part]()
+        yield from PARTS[part]()
 
 
 def main() -> int:
     """Print the table; exit 1 where a bar was missed."""
     parser = argparse.ArgumentParser(prog="python -m hil.bench", description=__doc__)
-    parser.add_argument("part", nargs="*", choices=["engine", "discovery", "lockstep", "process", []])
+    parser.add_argument("part", nargs="*", choices=[*PARTS, []])
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
     rows = list(figures(asked.part))

@@ -19,13 +19,18 @@ from typing import BinaryIO
 
 import msgspec
 
+from controller.app.sitefile import load
 from controller.link.modbus_server import Request
 from hil.children import HOST, used
 from hil.devices import InverterDevice
+from hil.devices.modbus import Answer
+from hil.plant.site import Plant
+from hil.run.fit import plant_spec
+from hil.run.host import Host
 from hil.stage import DEMO_SITE
-from hil.wires import Wires
 
-UTILITY, INVERTER, METER, BATTERY, RELAY = 18502, 18503, 18504, 18505, 18506
+UTILITY, INVERTER, RELAY = 18502, 18503, 18506
+DEVICE_PORTS = {"inverter": INVERTER, "meter": 18504, "battery": 18505}
 TURNS = 8  # product and relay in turn, so that both meet the same noise
 WRITES = 50  # a turn
 PAUSE_S = 0.01
@@ -44,26 +49,32 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     bare_us: list[float]
 
 
-class _Recorded(InverterDevice):
-    """An inverter that tells, through a pipe, when a block write reached its registers."""
+class _Stamps:
+    """Tells, through a pipe, when a block write reached the inverter's registers."""
 
-    stamps_fd: int
+    def __init__(self, stamps_fd: int) -> None:
+        self._stamps_fd = stamps_fd
 
-    def answer(self, request: Request) -> bytes | int | None:
-        answer = super().answer(request)
+    def asked(self, request: Request) -> Request:
+        return request
+
+    def answered(self, request: Request, answer: Answer) -> Answer:
         if request.function == 16 and request.count > 4:
-            os.write(self.stamps_fd, struct.pack("<q", time.perf_counter_ns()))
+            os.write(self._stamps_fd, struct.pack("<q", time.perf_counter_ns()))
         return answer
 
 
-def play_inverter(stamps_fd: int) -> None:
-    """Run as a process: the inverter whose register writes are timed."""
+def play_devices(stamps_fd: int) -> None:
+    """Run as a process: the site's devices, with an inverter whose register writes are timed."""
 
     async def main() -> None:
-        device = _Recorded(Wires.create(None))
-        device.stamps_fd = stamps_fd
-        await device.start(HOST, INVERTER)
-        await device.run()
+        site = load(DEMO_SITE)
+        host = Host(site, Plant(plant_spec(site), start_s=asyncio.get_running_loop().time()))
+        inverter = host.devices["inverter"]
+        assert isinstance(inverter, InverterDevice)
+        inverter.hooks.append(_Stamps(stamps_fd))
+        await host.start(DEVICE_PORTS)
+        await host.run()
 
     asyncio.run(main())
 
@@ -91,17 +102,14 @@ def measure() -> Measured:
     """Start the product and its devices, time it, then time the bare relay on the same inverter."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="linepack-")))
-        wires, site_file = folder / "wires", folder / "site.toml"
-        Wires.create(wires).close()
+        site_file = folder / "site.toml"
         site_file.write_text(DEMO_SITE.read_text().replace(":850", ":1850"))
         stamps_fd, told = os.pipe()
         stack.callback(os.close, stamps_fd)
         stack.callback(os.close, told)
         start = _Children(stack, stack.enter_context((folder / "log").open("wb")), told)
-        start("-m", "hil.bench_process", "inverter", str(told))
-        start("-m", "hil.main", "device", "meter", "--wires", str(wires), "--port", str(METER))
-        start("-m", "hil.main", "device", "battery", "--wires", str(wires), "--port", str(BATTERY))
-        for port in (INVERTER, METER, BATTERY):
+        start("-m", "hil.bench_process", "devices", str(told))
+        for port in DEVICE_PORTS.values():
             _connect(port).close()
         begun_ns = time.perf_counter_ns()
         product = start("-m", "controller.app.main", "run", str(site_file))
@@ -218,7 +226,7 @@ def _watch(pid: int) -> tuple[float, float]:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "inverter":
-        play_inverter(int(sys.argv[2]))
+    if sys.argv[1] == "devices":
+        play_devices(int(sys.argv[2]))
     else:
         play_relay()

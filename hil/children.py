@@ -97,17 +97,17 @@ async def answers(child: Child, port: int, within_s: float) -> None:
 
 def free(ports: dict[str, int]) -> None:
     """Check that nothing listens on the ports. Raises SetupError that names each one that is taken."""
-    taken = []
+    taken: dict[int, str] = {}
     for name, port in ports.items():
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((HOST, port))
             except OSError as error:
-                taken.append(f"port {port} on {HOST}, wanted for the {name}: {error.strerror}")
+                taken[port] = f"port {port} on {HOST}, wanted for the {name}: {error.strerror}"
     if taken:
-        hint = f"find what holds it with: ss -ltnp 'sport = :{next(iter(ports.values()))}'"
-        raise SetupError("\n".join([*taken, "Is another demo running? " + hint]))
+        hint = f"find what holds it with: ss -ltnp 'sport = :{next(iter(taken))}'"
+        raise SetupError("\n".join([*taken.values(), "Is another demo running? " + hint]))
 
 
 class Used(msgspec.Struct, frozen=True, kw_only=True):

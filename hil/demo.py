@@ -1,9 +1,11 @@
 """The demo: a battery site on real protocol frames, told as a story, judged on the plant's true state.
 
-The utility's client, the judge and the view live in this process; the controller and the devices are others (stage.py).
+The utility's client, the judge and the view live in this process; the controller and the devices each in one of their
+own (stage.py).
 """
 
 import asyncio
+import math
 import sys
 import tempfile
 from contextlib import AsyncExitStack
@@ -16,15 +18,15 @@ from controller.app import sitefile
 from controller.link.clock import Clock
 from controller.model import Site
 from hil.children import ChildError, SetupError, stopped_by_signals, unless, used
+from hil.commands import FAILED, HELD, NO_SETUP
 from hil.report import page
 from hil.show import ENDLESS_S, Show
 from hil.stage import DEMO_SITE, Stage, battery_url, check_ports, stage
-from hil.story import tell
+from hil.story import Stimulus, tell
 from hil.summary import Summary, encode, passed
 from hil.vcan import interface
 from hil.view import closing
 
-FAILED, NO_SETUP = 1, 2
 PLAIN_CELLS = 130
 
 
@@ -63,7 +65,7 @@ async def _run(options: Options, console: Console) -> int:
     check_ports(can)
     site, folder, clock = _site(), _folder(options), Clock()
     story = tell(options.duration_s or ENDLESS_S, site)
-    opening = tuple(stimulus for stimulus in story.stimuli if stimulus.at_s <= 0)
+    opening = [one for one in story.due(-math.inf, 0.0) if isinstance(one, Stimulus)]
     report = options.report or folder / "report.html"
     _can_be_written(report, options.summary)
     console.print(f"setting the stage in {folder}, the battery on {battery_url(can)} ...", highlight=False)
@@ -94,7 +96,7 @@ def _summary(show: Show, on: Stage, options: Options, cpu_s: float | None, repor
         asked_duration_s=options.duration_s,
         played_s=show.played_s,
         interrupted=show.interrupted,
-        exit_code=0 if passed(outcomes, verdicts, endless=endless) else FAILED,
+        exit_code=HELD if passed(outcomes, verdicts, endless=endless) else FAILED,
         outcomes=outcomes,
         verdicts=verdicts,
         figures=show.figures(cpu_s),

@@ -1,11 +1,13 @@
-"""The utility of the demo: a Modbus TCP client of third-party make that finds model 704 and writes set points.
+"""The utility of the bench: a Modbus TCP client of third-party make that finds model 704 and writes what it orders.
 
 Framing is pymodbus', the place of the points in the model is pysunspec2's: nothing of the controller is used, so that a
 mistake of the controller's own server cannot hide behind the same mistake here.
 """
 
 import asyncio
+from collections.abc import Iterator, Mapping
 
+import msgspec
 from pymodbus.client import AsyncModbusTcpClient
 from pymodbus.exceptions import ModbusException
 from sunspec2.device import Model
@@ -19,11 +21,72 @@ MARK = [0x5375, 0x6E53]  # "SunS"
 WATTS = 1
 TIMEOUT_S = 1.0
 EXPECTED_MODELS = (1, 701, 702, 703, 704, 713, 715)
-BLOCK = ("WSetEna", "WSetRvrtTms")  # first and last point of the function; its reversion goes out as none at all
+SET_BLOCK = ("WSetEna", "WSetRvrtTms")  # first and last point of the function
+LIMIT_BLOCK = ("WMaxLimPctEna", "WMaxLimPctRvrtTms")
+STOP, START = 0, 1
 
 
 class DispatchError(Exception):
     """The site's SunSpec server did not answer as it should. The text says what was read."""
+
+
+class Write(msgspec.Struct, frozen=True):
+    """Registers to write, from an address on."""
+
+    address: int
+    registers: list[int]
+
+
+class Points:
+    """Where a site's control points are, and the writes that order something. Pure."""
+
+    def __init__(self, models: Mapping[int, int], set_scale: int, limit_scale: int) -> None:
+        """models: address of each model; the scales are the exponents of WSet_SF and WMaxLimPct_SF."""
+        self._at = {number: models[number] for number in (704, 715)}
+        self._set_scale, self._limit_scale = set_scale, limit_scale
+        self.set_block = self._block(SET_BLOCK)
+
+    def set_point(self, power_w: int, timer_s: int = 0) -> Write:
+        """Return the write of a set point in watts as one block; timer_s 0 = the site's own lease."""
+        value = round(power_w / 10**self._set_scale)
+        return self._write(SET_BLOCK, {"WSetEna": 1, "WSetMod": WATTS, "WSet": value, "WSetRvrtTms": timer_s})
+
+    def limit(self, share_pct: float | None, timer_s: int = 0) -> Write:
+        """Return the write of a limit in percent of the rating, or of none."""
+        value = 0 if share_pct is None else round(share_pct / 10**self._limit_scale)
+        enabled = 0 if share_pct is None else 1
+        points = {"WMaxLimPctEna": enabled, "WMaxLimPct": value, "WMaxLimPctRvrtTms": timer_s}
+        return self._write(LIMIT_BLOCK, points)
+
+    def operate(self, operation: int) -> Write:
+        """Return the write that stops or starts the site."""
+        return Write(self._at[715] + OFFSETS_715["OpCtl"], [operation])
+
+    def beat(self, beats: int) -> Write:
+        """Return the write of the controller's heartbeat."""
+        return Write(self._at[715] + OFFSETS_715["ControllerHb"], list(divmod(beats & 0xFFFF_FFFF, 0x10000)))
+
+    def standing_w(self, block: list[int]) -> int | None:
+        """Return the set point that the registers of set_block hold, None where none is enabled in watts."""
+        at = OFFSETS_704["WSet"] - OFFSETS_704[SET_BLOCK[0]]
+        value = block[at] << 16 | block[at + 1]
+        if not block[0] or block[1] != WATTS:
+            return None
+        return round((value - (value >> 31 << 32)) * 10.0**self._set_scale)
+
+    def _block(self, ends: tuple[str, str]) -> tuple[int, int]:
+        first, last = OFFSETS_704[ends[0]], OFFSETS_704[ends[1]] + SIZES_704[ends[1]]
+        return self._at[704] + first, last - first
+
+    def _write(self, ends: tuple[str, str], values: Mapping[str, int]) -> Write:
+        """Return a block with these values and 0 everywhere else: its reversion goes out as none at all."""
+        address, count = self._block(ends)
+        registers = [0] * count
+        for name, value in values.items():
+            at, size = OFFSETS_704[name] - OFFSETS_704[ends[0]], SIZES_704[name]
+            for place in range(size):
+                registers[at + place] = value >> 16 * (size - 1 - place) & 0xFFFF
+        return Write(address, registers)
 
 
 class Dispatch:
@@ -32,13 +95,10 @@ class Dispatch:
     def __init__(self, port: int, unit: int) -> None:
         self.written = self.failed = 0
         self.models: dict[int, int] = {}
+        self.points: Points | None = None
         self._unit = unit
         self._client = AsyncModbusTcpClient(HOST, port=port, timeout=TIMEOUT_S, retries=0)
-        self._offsets: dict[str, int] = {name: point.offset for name, point in Model(704).points.items()}
-        self._first = self._offsets[BLOCK[0]]
-        self._count = self._offsets[BLOCK[1]] + 2 - self._first
         self._asked: list[int] = []  # the block as it was acknowledged last
-        self._scale = 0
 
     async def discover(self) -> None:
         """Connect and walk the models. Raises DispatchError."""
@@ -56,39 +116,39 @@ class Dispatch:
         missing = [model for model in EXPECTED_MODELS if model not in self.models]
         if missing:
             raise DispatchError(f"the site's SunSpec map has {sorted(self.models)}, not {missing}")
-        (scale,) = await self._read(self.models[704] + self._offsets["WSet_SF"], 1)
-        self._scale = scale - 0x10000 if scale >= 0x8000 else scale
+        scales = [await self._read(self.models[704] + OFFSETS_704[name], 1) for name in ("WSet_SF", "WMaxLimPct_SF")]
+        self.points = Points(self.models, *(scale - 0x10000 if scale >= 0x8000 else scale for (scale,) in scales))
 
-    async def ask(self, power_w: int) -> bool:
-        """Write a set point in watts as one block, without a timer. Returns whether the site acknowledged it."""
-        value = round(power_w / 10**self._scale) & 0xFFFFFFFF
-        registers = [0] * self._count
-        for name, numbers in (("WSetEna", [1]), ("WSetMod", [WATTS]), ("WSet", [value >> 16, value & 0xFFFF])):
-            at = self._offsets[name] - self._first
-            registers[at : at + len(numbers)] = numbers
+    async def ask(self, power_w: int, timer_s: int = 0) -> bool:
+        """Write a set point in watts. Returns whether the site acknowledged it."""
+        assert self.points is not None, "discover first"
+        write = self.points.set_point(power_w, timer_s)
+        taken = await self.write(write)
+        if taken:
+            self._asked = write.registers
+        return taken
+
+    async def write(self, write: Write) -> bool:
+        """Write registers. Returns whether the site acknowledged them."""
         try:
-            reply = await self._client.write_registers(self.models[704] + self._first, registers, device_id=self._unit)
+            reply = await self._client.write_registers(write.address, write.registers, device_id=self._unit)
         except (ModbusException, TimeoutError):
             self.failed += 1
             return False
         if reply.isError():
             self.failed += 1
             return False
-        self._asked = registers
         self.written += 1
         return True
 
     async def guest_w(self) -> int | None:
         """Return the set point in watts that another client wrote and that stands, None where there is none."""
+        assert self.points is not None, "discover first"
         try:
-            block = await self._read(self.models[704] + self._first, self._count)
+            block = await self._read(*self.points.set_block)
         except DispatchError:
             return None
-        at = self._offsets["WSet"] - self._first
-        enabled, mode, value = block[0], block[1], block[at] << 16 | block[at + 1]
-        if not enabled or mode != WATTS or block == self._asked:
-            return None
-        return round((value - (value >> 31 << 32)) * 10.0**self._scale)
+        return None if block == self._asked else self.points.standing_w(block)
 
     async def close(self) -> None:
         """Hang up."""
@@ -103,3 +163,13 @@ class Dispatch:
         if reply.isError() or len(reply.registers) != count:
             raise DispatchError(f"reading {count} registers at {address}: {reply}")
         return list(reply.registers)
+
+
+def _layout(model: int) -> Iterator[tuple[str, int, int]]:
+    for name, point in Model(model).points.items():
+        yield name, point.offset, point.len
+
+
+OFFSETS_704 = {name: offset for name, offset, _ in _layout(704)}
+SIZES_704 = {name: size for name, _, size in _layout(704)}
+OFFSETS_715 = {name: offset for name, offset, _ in _layout(715)}

@@ -67,21 +67,22 @@ class Tally:
     def sample(self, now: Truth, asked_w: int | None, dt_s: float, why: str) -> None:
         """Take one moment of the plant; why: the rule that set its power."""
         hours = dt_s / 3600
-        missed_w = 0.0 if asked_w is None else abs(asked_w - now.inverter_w)
+        power_w = delivered_w(now)
+        missed_w = 0.0 if asked_w is None else abs(asked_w - power_w)
         self._seconds += dt_s
         self._asked_wh += (asked_w or 0) * hours
-        self._delivered_wh += now.inverter_w * hours
+        self._delivered_wh += power_w * hours
         self._missed_wh += missed_w * hours
         if missed_w > 0:
             self._took_wh[why] = self._took_wh.get(why, 0.0) + missed_w * hours
         self._note_steps(asked_w)
-        if now.bms_cable < 0.5:
-            self.pulled_w = abs(now.inverter_w) if not self.pulled else min(self.pulled_w, abs(now.inverter_w))
+        if unplugged(now):
+            self.pulled_w = abs(power_w) if not self.pulled else min(self.pulled_w, abs(power_w))
             self.pulled = True
         elif self.pulled and self.plugged_s is None:
             self.plugged_s = now.t_s
         if now.t_s >= self.phase.end_s - TAIL_S:
-            self.tail_w.append(now.inverter_w)
+            self.tail_w.append(power_w)
         self.last_truth, self.last_asked_w = now, asked_w
 
     def decided(self, decision: Decision, t_s: float) -> None:
@@ -131,7 +132,17 @@ class Tally:
         if before is None or self.last_asked_w is None or asked_w == self.last_asked_w:
             return
         self.steps += 1
-        self.steps_reached += abs(before.inverter_w - self.last_asked_w) <= NEAR_W
+        self.steps_reached += abs(delivered_w(before) - self.last_asked_w) <= NEAR_W
+
+
+def delivered_w(truth: Truth) -> float:
+    """Return what the units deliver together."""
+    return sum(unit.ac_w for unit in truth.units)
+
+
+def unplugged(truth: Truth) -> bool:
+    """Tell whether a battery cannot be heard because of its cable."""
+    return any(unit.battery in truth.cut for unit in truth.units)
 
 
 def rule(why: str) -> str:

@@ -18,7 +18,8 @@ import msgspec
 from controller.app.sitefile import load
 from controller.model import Site
 from hil.clock import run_virtual
-from hil.lockstep import Lockstep, lockstep
+from hil.plant.truth import Truth
+from hil.run.lockstep import Lockstep, lockstep
 from hil.score import SAMPLE_S, pjm_score, rms
 from hil.stage import DEMO_SITE
 
@@ -75,7 +76,8 @@ async def _follow(site: Site, folder: Path, day: str, points: list[float]) -> Fo
     refused: Counter[str] = Counter()
     energies: list[float] = []
     async with lockstep(site, folder) as bench:
-        bench.wires["reset_soc"] = START_SOC
+        for unit in site.unit:
+            bench.plant.set(f"{unit.battery}.soc", START_SOC)
         await bench.wait(2.0)
         loop = asyncio.get_running_loop()
         begun_s = loop.time()
@@ -84,8 +86,9 @@ async def _follow(site: Site, folder: Path, day: str, points: list[float]) -> Fo
             assert await bench.utility.ask(asked_w), "the site refused a set point within its rating"
             for offset_s in (FIRST_SAMPLE_S, FIRST_SAMPLE_S + 2):
                 await asyncio.sleep(begun_s + number * STEP_S + offset_s - loop.time())
-                samples.append(_Sample(asked_w, bench.wires["inverter_w"], _allowed(bench, asked_w)))
-                energies.append(bench.wires["energy_wh"])
+                truth = bench.plant.truth()
+                energies.append(_energy_wh(truth))
+                samples.append(_Sample(asked_w, sum(unit.ac_w for unit in truth.units), _allowed(site, truth, asked_w)))
                 _count(bench, refused)
             await asyncio.sleep(begun_s + (number + 1) * STEP_S - loop.time())
         decision = bench.service.decision
@@ -100,10 +103,13 @@ def _count(bench: Lockstep, refused: Counter[str]) -> None:
         refused[decision.why] += 2
 
 
-def _allowed(bench: Lockstep, asked_w: int) -> bool:
+def _energy_wh(truth: Truth) -> float:
+    return sum(unit.energy_wh for unit in truth.units)
+
+
+def _allowed(site: Site, truth: Truth, asked_w: int) -> bool:
     """Return whether the true energy, less the declared error of its estimate, allowed what was asked."""
-    site, true_wh = bench.site, bench.wires["energy_wh"]
-    energy = site.energy
+    energy, true_wh = site.energy, _energy_wh(truth)
     full_wh = sum(unit.capacity_wh for unit in site.unit)
     quantum_wh = full_wh / 10_000
     error_wh = full_wh * energy.soc_error_pct / 100 + quantum_wh

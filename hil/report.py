@@ -13,7 +13,7 @@ import msgspec
 
 from controller.model import Site
 from hil.ledger import Outcome
-from hil.summary import Summary
+from hil.summary import Summary, shows, told
 from hil.svg import Band, Line, Span, Stretch, legend, plot, ribbon
 
 POINTS_MAX = 1500  # in a plot; more cannot be seen and make the page heavy
@@ -61,11 +61,10 @@ class Point(msgspec.Struct, frozen=True):
 def page(summary: Summary, site: Site, points: Iterable[Point]) -> str:
     """Return the HTML page of a run; points in order of time."""
     every = tuple(points)
-    told = "Every invariant held and every phase happened." if summary.exit_code == 0 else "The run failed."
     title = f"{summary.site}: {summary.played_s:.0f} s on the bench"
     body = [
         f"<h1>{escape(title)}</h1>",
-        f'<p class="{"good" if summary.exit_code == 0 else "bad"}">{told}</p>',
+        f'<p class="{"good" if summary.exit_code == 0 else "bad"}">{told(summary).capitalize()}.</p>',
         '<div class="plots">',
         *_plots(every, site, summary.outcomes),
         "</div>",
@@ -195,14 +194,16 @@ def _invariants(summary: Summary) -> str:
     rows = [
         (
             row.says,
-            ("yes" if row.tested else "not tested") if row.held else "NO",
+            _yes(row.held),
             f"{row.worst:.1f} {row.unit}",
             f"{row.allowed:.1f} {row.unit}",
             row.where,
         )
-        for row in summary.verdicts
+        for row in filter(shows, summary.verdicts)
     ]
-    return _table(("invariant", "held", "worst", "allowed", "where"), rows)
+    table = _table(("invariant", "held", "worst", "allowed", "where"), rows)
+    untested = ", ".join(row.invariant for row in summary.verdicts if not shows(row))
+    return f'{table}\n<p class="quiet">Not put to the test by this story: {escape(untested)}</p>' if untested else table
 
 
 def _figures(summary: Summary) -> str:

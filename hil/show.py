@@ -1,10 +1,11 @@
-"""One run of the demo: moves the wires, asks as the utility, looks at the truth, reads what the controller says.
+"""One run of the demo: plays the story, asks as the utility, looks at the truth, reads what the controller says.
 
 Twenty times a second the truth is judged, five times a second it is framed for the view.
 """
 
 import asyncio
 import contextlib
+import math
 from collections import deque
 from collections.abc import Callable
 
@@ -15,9 +16,11 @@ from rich.live import Live
 from controller.link.clock import Clock
 from controller.model import Decision
 from hil.children import used
+from hil.faults.words import Fault
 from hil.judge import Judge, Truth
-from hil.ledger import Ledger, Outcome, rule
+from hil.ledger import Ledger, Outcome, delivered_w, rule, unplugged
 from hil.report import Point
+from hil.run.utility import Order
 from hil.stage import Stage
 from hil.story import Story, tell
 from hil.summary import HISTORY_MAX, Figures, Frame
@@ -49,9 +52,9 @@ class Show:
         self._history: deque[tuple[int | None, int]] = deque(maxlen=HISTORY_MAX)
         self._decision: Decision | None = None
         self._begun_ms = clock.now_ms()
-        self._acknowledged: tuple[float, int] | None = None  # when, and the power
-        self._applied = 0
+        self._order = Order(on.site.utility.lease_s)
         self._last_s = 0.0
+        self._done_s = -math.inf  # what the story does up to here is done
 
     def now_s(self) -> float:
         """Return the time since the run began."""
@@ -84,6 +87,7 @@ class Show:
         """Return what was measured; cpu_s is what the controller's process used over the run."""
         peak = used(self._on.controller.process.pid)
         verdicts = {verdict.invariant: verdict for verdict in self.judge.verdicts()}
+        judged = self.judge.figures()
         return Figures(
             start_to_first_control_s=self._on.start_to_first_control_s,
             controller_rss_peak_mb=None if peak is None else peak.rss_peak_mb,
@@ -93,7 +97,7 @@ class Show:
             set_points_written=self._on.dispatch.written,
             set_points_failed=self._on.dispatch.failed,
             poi_excursion_s=max(verdicts["poi_export"].worst, verdicts["poi_import"].worst),
-            poi_excursion_wh=self.judge.excursion_wh(),
+            poi_excursion_wh=judged.export_over_wh + judged.import_over_wh,
             asked_wh=self.asked_wh,
             delivered_wh=self.delivered_wh,
         )
@@ -126,17 +130,14 @@ class Show:
         self._done.extend(self._ledger.outcomes(t_s))
         self._story = tell(ENDLESS_S, self._on.site, t_s)
         self._ledger = Ledger(self._story, self._on.site)
-        self._applied = 0
         return True
 
     def _tick(self, t_s: float) -> tuple[Truth, int | None]:
-        """Move the wires, look at the truth, read what the controller says. Return the truth and the order in force."""
-        while self._applied < len(self._story.stimuli) and self._story.stimuli[self._applied].at_s <= t_s:
-            stimulus = self._story.stimuli[self._applied]
-            self._on.wires[stimulus.slot] = stimulus.value
-            self._applied += 1
-        asked_w = self._in_force_w(t_s)
-        now = self.judge.sample(t_s, self._on.wires, asked_w)
+        """Play, look at the truth, read what the controller says. Return the truth and the order in force."""
+        self._play(t_s)
+        asked_w = self._order.power_w(t_s)
+        now = msgspec.structs.replace(self._on.devices.plant.truth(), t_s=t_s, order_w=asked_w)
+        self.judge.sample(now)
         self._ledger.sample(now, asked_w)
         for entry in self._on.follower.poll():
             self._decision = entry.decision
@@ -144,15 +145,19 @@ class Show:
             self._ledger.decided(entry.decision, (entry.snapshot.now_ms - self._begun_ms) / 1000)
         dt_s, self._last_s = t_s - self._last_s, t_s
         self.asked_wh += (asked_w or 0) * dt_s / 3600
-        self.delivered_wh += now.inverter_w * dt_s / 3600
+        self.delivered_wh += delivered_w(now) * dt_s / 3600
         self._remember(now, asked_w)
         return now, asked_w
 
-    def _in_force_w(self, t_s: float) -> int | None:
-        """Return the order that the site has acknowledged, None once its lease has run out."""
-        if self._acknowledged is None or t_s - self._acknowledged[0] > self._on.site.utility.lease_s:
-            return None
-        return self._acknowledged[1]
+    def _play(self, t_s: float) -> None:
+        """Set and break what is due."""
+        plant = self._on.devices.plant
+        for one in self._story.due(self._done_s, t_s):
+            if isinstance(one, Fault):
+                plant.arm(one)
+            else:
+                plant.set(one.name, one.value)
+        self._done_s = t_s
 
     async def _ask(self) -> None:
         """Write the set points as the story has them, again and again so that the utility is heard.
@@ -169,20 +174,21 @@ class Show:
                 guest_w = await self._on.dispatch.guest_w()
                 if guest_w is not None:
                     written_w = power_w
-                    self._acknowledged = (self.now_s(), guest_w)
+                    self._order.acknowledged(guest_w, self.now_s())
                     self._ledger.joined(t_s)
                 elif power_w is None:
                     written_w = None
                 elif await self._on.dispatch.ask(power_w):
                     written_w = power_w
-                    self._acknowledged = (self.now_s(), power_w)
+                    self._order.acknowledged(power_w, self.now_s())
             await asyncio.sleep(TICK_S)
 
     def _remember(self, now: Truth, asked_w: int | None) -> None:
         why = "" if self._decision is None else rule(self._decision.why)
-        self.points.append(Point(now.t_s, asked_w, now.inverter_w, now.poi_w, now.soc * 100, why, self._faults()))
+        power_w = delivered_w(now)
+        self.points.append(Point(now.t_s, asked_w, power_w, now.poi_w, _soc_pct(now), why, self._faults()))
         if self.samples % DRAW_TICKS == 0:
-            self._history.append((asked_w, round(now.inverter_w)))
+            self._history.append((asked_w, round(power_w)))
 
     def _faults(self) -> tuple[str, ...]:
         return () if self._decision is None else tuple(f"{f.fault} {f.device}" for f in self._decision.faults)
@@ -197,12 +203,12 @@ class Show:
             phase_count=len(self._story.phases),
             phase_title=phase.title,
             phase_left_s=phase.end_s - now.t_s,
-            inverter_w=now.inverter_w,
+            inverter_w=delivered_w(now),
             load_w=now.load_w,
             pv_w=now.pv_w,
             poi_w=now.poi_w,
-            soc_pct=now.soc * 100,
-            bms_plugged=now.bms_cable >= 0.5,
+            soc_pct=_soc_pct(now),
+            bms_plugged=not unplugged(now),
             floor_pct=site.energy.floor_pct,
             reserve_pct=site.energy.reserve_pct,
             ceiling_pct=site.energy.ceiling_pct,
@@ -223,6 +229,11 @@ class Show:
             because=because(decision),
             faults=self._faults(),
         )
+
+
+def _soc_pct(truth: Truth) -> float:
+    """Return the energy in all batteries as a share of what they can hold."""
+    return 100 * sum(unit.energy_wh for unit in truth.units) / sum(unit.capacity_wh for unit in truth.units)
 
 
 def _tells_more(frame: Frame, than: Frame) -> bool:

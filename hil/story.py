@@ -5,22 +5,25 @@ Laws:
 - A phase has a share of the time and a least length, which comes from the site's own times (how long until a battery
   counts as silent, until the utility does). A story that was given less time than these add up to takes what it needs.
 
-To add a phase: a row in _PARTS, its scene in _SCENES (the wires it moves, what is asked), its proof in hil/ledger.py.
+To add a phase: a row in _PARTS, its scene in _SCENES (what it sets and breaks, what is asked), its proof in
+hil/ledger.py.
 """
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import msgspec
 
 from controller.model import Site
+from hil.faults.words import Fault
 
 PEAK_W = 8000  # the largest set point of the utility
 STEP_W = 50
 SIGNAL_SEED = 20160405
 CYCLE_S = 1.0
 SETTLE_S = 0.6
+CABLE_OUT = "drop_all"  # the verb for a pulled BMS cable: no frame comes any more
 PLUG_S = 0.2  # the cable moves this long after its phase began and before it ends
 STEP_MIN_S, STEP_MAX_S = 1.0, 2.0
 LEFT_SHARE = 0.06  # of the discharge, when the reserve phase ends
@@ -44,10 +47,10 @@ class Phase(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Stimulus(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing the bench does to the plant: put `value` on the wire `slot` at `at_s`."""
+    """One thing the bench does to the plant: set its input `name` to `value` at `at_s`."""
 
     at_s: float
-    slot: str
+    name: str
     value: float
 
 
@@ -59,10 +62,11 @@ class SetPoint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Story(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole plan, each list in order of time."""
+    """The whole plan, each list in order of time. Every fault says when it begins and for how long."""
 
     phases: tuple[Phase, ...]
     stimuli: tuple[Stimulus, ...]
+    faults: tuple[Fault, ...]
     set_points: tuple[SetPoint, ...]
 
     @property
@@ -79,6 +83,13 @@ class Story(msgspec.Struct, frozen=True, kw_only=True):
         """Return the phase at a time; the last one afterwards."""
         return next((phase for phase in self.phases if t_s < phase.end_s), self.phases[-1])
 
+    def due(self, after_s: float, until_s: float) -> Iterator[Stimulus | Fault]:
+        """Yield what the bench does later than after_s, up to and at until_s."""
+        everything: tuple[Stimulus | Fault, ...] = (*self.stimuli, *self.faults)
+        for one in everything:
+            if one.at_s is not None and after_s < one.at_s <= until_s:
+                yield one
+
     def asked_w(self, t_s: float) -> int | None:
         """Return what the utility asks at a time, None where it says nothing."""
         standing = [point.power_w for point in self.set_points if point.start_s <= t_s]
@@ -88,6 +99,7 @@ class Story(msgspec.Struct, frozen=True, kw_only=True):
 class _Scene(msgspec.Struct, frozen=True, kw_only=True):
     stimuli: tuple[Stimulus, ...]
     set_points: tuple[SetPoint, ...]
+    faults: tuple[Fault, ...] = ()
 
 
 _PARTS = (  # name, title, what must be seen, share of the time that is left when each had its least
@@ -106,6 +118,7 @@ def tell(duration_s: float, site: Site, begins_s: float = 0.0) -> Story:
     return Story(
         phases=phases,
         stimuli=tuple(stimulus for scene in scenes for stimulus in scene.stimuli),
+        faults=tuple(fault for scene in scenes for fault in scene.faults),
         set_points=tuple(point for scene in scenes for point in scene.set_points),
     )
 
@@ -133,7 +146,7 @@ def regulation(seed: int, length_s: float, peak_w: int) -> tuple[SetPoint, ...]:
 
 def _phases(duration_s: float, site: Site, begins_s: float) -> tuple[Phase, ...]:
     least_s = {
-        "follow": 2.7,
+        "follow": 3.0,  # two steps of the signal and the time to see the second
         "reserve": 2.5,
         "export": 3.0,
         "bms": _unplugged_s(stale_s(site)) + 2 * PLUG_S,
@@ -153,7 +166,11 @@ def _unplugged_s(stale_after_s: float) -> float:
 
 
 def _does(at_s: float, **values: float) -> tuple[Stimulus, ...]:
-    return tuple(Stimulus(at_s=at_s, slot=slot, value=value) for slot, value in values.items())
+    return tuple(Stimulus(at_s=at_s, name=name, value=value) for name, value in values.items())
+
+
+def _charged(at_s: float, soc: float, site: Site) -> tuple[Stimulus, ...]:
+    return _does(at_s, **{f"{unit.battery}.soc": soc for unit in site.unit})
 
 
 def _asks(phase: Phase, power_w: int | None) -> tuple[SetPoint, ...]:
@@ -163,8 +180,8 @@ def _asks(phase: Phase, power_w: int | None) -> tuple[SetPoint, ...]:
 def _follow(phase: Phase, site: Site) -> _Scene:
     signal = regulation(SIGNAL_SEED, phase.length_s, PEAK_W)
     moved = tuple(SetPoint(start_s=phase.start_s + point.start_s, power_w=point.power_w) for point in signal)
-    at_home = _does(phase.start_s, reset_soc=_above_reserve(site), load_set_w=4000, pv_set_w=1000, bms_cable=1)
-    return _Scene(stimuli=at_home, set_points=moved)
+    at_home = _does(phase.start_s, load_w=4000, pv_w=1000)
+    return _Scene(stimuli=_charged(phase.start_s, _above_reserve(site), site) + at_home, set_points=moved)
 
 
 def _above_reserve(site: Site) -> float:
@@ -177,10 +194,9 @@ def _reserve(phase: Phase, site: Site) -> _Scene:
     energy = site.energy
     full_wh = sum(unit.capacity_wh for unit in site.unit)
     kept = (energy.reserve_pct + energy.soc_error_pct) / 100
+    charged = _charged(phase.start_s, kept + _run_wh(phase.length_s, site) / full_wh, site)
     return _Scene(
-        stimuli=_does(
-            phase.start_s, reset_soc=kept + _run_wh(phase.length_s, site) / full_wh, load_set_w=4500, pv_set_w=800
-        ),
+        stimuli=charged + _does(phase.start_s, load_w=4500, pv_w=800),
         set_points=_asks(phase, PEAK_W),
     )
 
@@ -202,24 +218,23 @@ def _run_wh(length_s: float, site: Site) -> float:
 
 
 def _export(phase: Phase, site: Site) -> _Scene:
-    before = _does(phase.start_s, reset_soc=0.7, load_set_w=5000, pv_set_w=600)
-    dropped = _does(phase.start_s + 0.4 * phase.length_s, load_set_w=300)
+    before = _charged(phase.start_s, 0.7, site) + _does(phase.start_s, load_w=5000, pv_w=600)
+    dropped = _does(phase.start_s + 0.4 * phase.length_s, load_w=300)
     return _Scene(stimuli=before + dropped, set_points=_asks(phase, PEAK_W))
 
 
 def _bms(phase: Phase, site: Site) -> _Scene:
     """Pull the cable early; it comes back before the end, in a short story only just."""
-    pulled_s = phase.start_s + PLUG_S
-    back_s = pulled_s + _unplugged_s(stale_s(site))
-    stimuli = _does(phase.start_s, load_set_w=2500, pv_set_w=600)
+    pulled_s, out_s = phase.start_s + PLUG_S, _unplugged_s(stale_s(site))
     return _Scene(
-        stimuli=stimuli + _does(pulled_s, bms_cable=0) + _does(back_s, bms_cable=1),
+        stimuli=_does(phase.start_s, load_w=2500, pv_w=600),
+        faults=tuple(Fault(on=unit.battery, do=CABLE_OUT, at_s=pulled_s, for_s=out_s) for unit in site.unit),
         set_points=_asks(phase, PEAK_W // 2),
     )
 
 
 def _silence(phase: Phase, site: Site) -> _Scene:
-    return _Scene(stimuli=_does(phase.start_s, load_set_w=2500, pv_set_w=600), set_points=_asks(phase, None))
+    return _Scene(stimuli=_does(phase.start_s, load_w=2500, pv_w=600), set_points=_asks(phase, None))
 
 
 _SCENES: dict[str, Callable[[Phase, Site], _Scene]] = {

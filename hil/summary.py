@@ -86,6 +86,19 @@ def passed(outcomes: Iterable[Outcome], verdicts: Iterable[Verdict], *, endless:
     return bool(bits) and all(bit is True for bit in bits) and all(verdict.held for verdict in verdicts)
 
 
+def shows(verdict: Verdict) -> bool:
+    """Return whether a verdict has something to show: its case came up, or it does not hold."""
+    return verdict.tested or not verdict.held
+
+
+def told(summary: Summary) -> str:
+    """Return in a few words how the run went."""
+    if summary.exit_code == 0:
+        return "every invariant held and every phase happened"
+    failed = any(row.bit is False for row in summary.outcomes) or any(not row.held for row in summary.verdicts)
+    return "the run failed" if failed or not summary.interrupted else "the run was stopped before its end"
+
+
 def encode(summary: Summary) -> bytes:
     """Return the summary as indented JSON."""
     return msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n"

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from hil.chart import shown, strip
 from hil.ledger import rule
-from hil.summary import Frame, Summary
+from hil.summary import Frame, Summary, shows, told
 
 PLAIN = str.maketrans("┌┐└┘─│║╫╟◀▶█░▲·…✓✗—", "++++-||+|<>#.^..yx-")
 MOVING_W = 50  # less than this draws no arrows
@@ -229,7 +229,6 @@ def _decision(frame: Frame, width: int) -> Iterator[Text]:
 
 def closing(summary: Summary) -> ConsoleRenderable:
     """Return the tables of the end: asked, delivered and why not; the invariants; where the report is."""
-    verdict = "every invariant held and every phase happened" if summary.exit_code == 0 else "the run failed"
     figures = summary.figures
     measured = Text(
         f"{figures.decisions} decisions, first control {_or_unknown(figures.start_to_first_control_s, 's')} after "
@@ -238,11 +237,14 @@ def closing(summary: Summary) -> ConsoleRenderable:
         f"{figures.poi_excursion_s:.1f} s at the longest, {figures.poi_excursion_wh:.2f} Wh in all",
         QUIET,
     )
-    parts: list[ConsoleRenderable] = [_phases(summary), *_proofs(summary), _invariants(summary), measured]
+    parts: list[ConsoleRenderable] = [_phases(summary), *_proofs(summary), _invariants(summary)]
+    if untested := [row.invariant for row in summary.verdicts if not shows(row)]:
+        parts.append(Text(f"not put to the test by this story: {', '.join(untested)}", QUIET))
+    parts.append(measured)
     if summary.report:
         parts.append(Text(f"report:  {summary.report}"))
     parts.append(Text(f"journal: {summary.journal} (linepack replay or explain reads it)"))
-    return Group(*parts, Text(verdict, "bold green" if summary.exit_code == 0 else "bold red"))
+    return Group(*parts, Text(told(summary), "bold green" if summary.exit_code == 0 else "bold red"))
 
 
 def _phases(summary: Summary) -> Table:
@@ -273,10 +275,10 @@ def _invariants(summary: Summary) -> Table:
     table = Table(title="invariants on the plant's true state", title_justify="left")
     for heading in ("invariant", "held", "worst", "allowed", "where"):
         table.add_column(heading, justify="right" if heading in ("worst", "allowed") else "left")
-    for row in summary.verdicts:
+    for row in filter(shows, summary.verdicts):
         table.add_row(
             row.invariant,
-            _yes(row.held) if row.tested or not row.held else Text("not tested", QUIET),
+            _yes(row.held),
             f"{row.worst:.1f} {row.unit}",
             f"{row.allowed:.1f} {row.unit}",
             row.where,

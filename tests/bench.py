@@ -1,33 +1,51 @@
-"""What the tests of the emulated devices share: a clock in their hands, a port, pysunspec2 as referee."""
+"""What the tests of the emulated devices share: a plant, its clock in their hands, a port, pysunspec2 as referee."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 from sunspec2.modbus.client import SunSpecModbusClientDeviceTCP
 
+from controller.app.sitefile import load
 from controller.link.modbus_server import Request
 from hil.devices import Device
+from hil.plant.site import Plant
+from hil.run.fit import plant_spec
+from hil.stage import DEMO_SITE
 
 LOOPBACK = "127.0.0.1"
 WAIT_S = 5
+START_S = 1000.0
+TICK_S = 0.1
+# A house without ripple, cells all alike, and a BMS that bears a bus on which nobody is heard.
+QUIET = {
+    "local": {"ripple_w": 0},
+    "battery": {"pack": {"spread_pct": 0}, "bms": {"contactor": {"when_silent": "pause"}}},
+}
+
+
+def a_plant(changes: Mapping[str, Mapping[str, object]] = QUIET) -> Plant:
+    """Return the plant of the demo's site: 10 kW, five modules with 25 kWh, 250 A."""
+    return Plant(plant_spec(load(DEMO_SITE), changes), start_s=START_S)
 
 
 class Time:
     """The devices' clock in the tests' hands."""
 
     def __init__(self) -> None:
-        self.now_s = 1000.0
+        self.now_s = START_S
 
     def __call__(self) -> float:
         return self.now_s
 
     def pass_by(self, seconds: float, *devices: Device) -> None:
-        for _ in range(round(seconds / 0.05)):
-            self.now_s += 0.05
+        """Let time pass as a host does: ten times a second the plant moves, then every device gets its turn."""
+        for _ in range(round(seconds / TICK_S)):
+            self.now_s += TICK_S
             for device in devices:
                 device.advance()
+                device.tick()
 
 
 @asynccontextmanager

@@ -1,14 +1,15 @@
 """A tap in the wire between the controller and an emulated Modbus device: it spoils the replies, byte by byte."""
 
 import asyncio
-import contextlib
 import struct
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 
-from hil.devices import Device
+from hil.wire.proxy import Stage, Toxic, Way
 
 # Takes a request and its proper reply; yields (wait in s, bytes) to send, None for bytes to hang up.
 Spoil = Callable[[bytes, bytes], Iterator[tuple[float, bytes | None]]]
+Spoken = tuple[bytes, bytes]
 
 
 def proper(request: bytes, reply: bytes) -> Iterator[tuple[float, bytes | None]]:
@@ -17,65 +18,88 @@ def proper(request: bytes, reply: bytes) -> Iterator[tuple[float, bytes | None]]
 
 
 class Tap:
-    """Stands in for a device: what the device answers goes out as spoil makes it."""
+    """Sits on a wire as a toxic: what the device answers goes out as spoil makes it."""
 
-    def __init__(self, device: Device) -> None:
-        self.device, self.spoil, self.port = device, proper, 0
-        self.drops_writes = False  # block writes never reach the device
+    def __init__(self) -> None:
+        self.spoil = proper
+        self.drops_writes = False  # block writes never reach the device and are acknowledged all the same
         self.writes: list[bytes] = []  # requests of function 6 and 16 that came from the controller
-        self._playing: set[asyncio.Task[None]] = set()
+        self.toxic = Toxic(stages=self._stages)
 
-    async def start(self, host: str, port: int) -> None:
-        await self.device.start(host, 0)
-        self._listener = await asyncio.start_server(self._play, host, port)
-        self.port = self._listener.sockets[0].getsockname()[1]
-
-    async def run(self) -> None:
-        await self.device.run()
-
-    async def close(self) -> None:
-        self._listener.close()
-        for task in self._playing:
-            task.cancel()
-        await asyncio.gather(*self._playing, return_exceptions=True)
-        await self.device.close()
-
-    async def _play(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task
-        self._playing.add(task)
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
-            async with _connected(self.device.port) as (inner, outer):
-                while True:
-                    request = await _frame(reader)
-                    if request[7] in (6, 16):
-                        self.writes.append(request)
-                    reply = request[:4] + b"\x00\x06" + request[6:12]
-                    if not (self.drops_writes and request[7] == 16):
-                        outer.write(request)
-                        reply = await _frame(inner)
-                    await self._reply(writer, request, reply)
-        writer.transport.abort()
-        self._playing.discard(task)
-
-    async def _reply(self, writer: asyncio.StreamWriter, request: bytes, reply: bytes) -> None:
-        for wait_s, content in self.spoil(request, reply):
-            await asyncio.sleep(wait_s)
-            if content is None:
-                raise ConnectionError
-            writer.write(content)
-            await asyncio.sleep(0.001)
+    def _stages(self) -> dict[Way, Stage]:
+        replies = _Replies(self)
+        return {"request": _Requests(self, replies), "reply": replies}
 
 
-@contextlib.asynccontextmanager
-async def _connected(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    try:
-        yield reader, writer
-    finally:
-        writer.transport.abort()
+class _Requests(Stage):
+    """Takes note of what is asked on one connection."""
+
+    def __init__(self, tap: Tap, replies: "_Replies") -> None:
+        self._tap, self._replies, self._frames = tap, replies, _Frames()
+
+    def take(self, data: bytes) -> None:
+        for request in self._frames.of(data):
+            if request[7] in (6, 16):
+                self._tap.writes.append(request)
+            if self._tap.drops_writes and request[7] == 16:
+                self._replies.play(request, request[:4] + b"\x00\x06" + request[6:12])
+            else:
+                self._replies.asked.append(request)
+                self.onward.take(request)
 
 
-async def _frame(reader: asyncio.StreamReader) -> bytes:
-    head = await reader.readexactly(6)
-    return head + await reader.readexactly(struct.unpack(">H", head[4:6])[0])
+class _Replies(Stage):
+    """Spoils the replies of one connection, one after another."""
+
+    def __init__(self, tap: Tap) -> None:
+        self.asked: deque[bytes] = deque()
+        self._tap, self._frames = tap, _Frames()
+        self._spoken: asyncio.Queue[Spoken] = asyncio.Queue()
+        self._playing: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._playing = asyncio.get_running_loop().create_task(self._play())
+
+    def take(self, data: bytes) -> None:
+        for reply in self._frames.of(data):
+            if self.asked:
+                self.play(self.asked.popleft(), reply)
+            else:  # it was asked for before the tap came
+                self.onward.take(reply)
+
+    def play(self, request: bytes, reply: bytes) -> None:
+        """Let a reply go out when those before it are out."""
+        self._spoken.put_nowait((request, reply))
+
+    def stop(self) -> None:
+        if self._playing is not None:
+            self._playing.cancel()
+
+    async def _play(self) -> None:
+        while True:
+            request, reply = await self._spoken.get()
+            for wait_s, content in self._tap.spoil(request, reply):
+                await asyncio.sleep(wait_s)
+                if content is None:
+                    self.onward.end(reset=True)
+                    self.side.end(reset=True)
+                    return
+                self.onward.take(content)
+                await asyncio.sleep(0.001)  # so that what follows comes in a segment of its own
+
+
+class _Frames:
+    """Cuts a stream of Modbus TCP into frames."""
+
+    def __init__(self) -> None:
+        self._buffer = b""
+
+    def of(self, data: bytes) -> Iterator[bytes]:
+        """Yield the frames that are whole now."""
+        self._buffer += data
+        while len(self._buffer) >= 6:
+            size = 6 + struct.unpack_from(">H", self._buffer, 4)[0]
+            if len(self._buffer) < size:
+                return
+            frame, self._buffer = self._buffer[:size], self._buffer[size:]
+            yield frame

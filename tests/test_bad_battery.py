@@ -8,29 +8,38 @@ from pathlib import Path
 import pytest
 
 from hil.devices import BatteryDevice
-from hil.devices.battery import Frame
-from hil.wires import Wires
+from hil.wire.can import CanToxic, Frames
 from tests.sites import ASKED_W, Watch, play
 
 HURT_S = 12
 BACK_S = 30
 
 
-class FalseBattery(BatteryDevice):
-    """A battery whose frames are changed on their way to the bus, and whose bus others may share."""
+class Spoilt(CanToxic):
+    """Changes the battery's frames on their way to the bus."""
 
-    def __init__(self, wires: Wires) -> None:
-        super().__init__(wires)
+    def __init__(self) -> None:
         self.rounds = 0
         self.spoil: Callable[[int, bytes], bytes | None] = lambda number, data: data
-        send = self._bus.send
 
-        def spoilt(frames: tuple[Frame, ...]) -> None:
-            self.rounds += 1
-            changed = [(number, self.spoil(number, data)) for number, data in frames]
-            send(tuple((number, data) for number, data in changed if data is not None))
+    def out(self, frames: Frames, t_s: float) -> Frames:
+        self.rounds += 1
+        changed = [(number, self.spoil(number, data)) for number, data in frames]
+        return tuple((number, data) for number, data in changed if data is not None)
 
-        self._bus.send = spoilt
+
+def spoilt(watch: Watch) -> Spoilt:
+    """Put it on the battery's wire."""
+    battery = Spoilt()
+    watch.bench.can_wires["battery"].add(battery)
+    return battery
+
+
+def babbling(watch: Watch) -> BatteryDevice:
+    """Return the battery through which others speak on its bus."""
+    battery = watch.bench.devices["battery"]
+    assert isinstance(battery, BatteryDevice)
+    return battery
 
 
 def only(wanted: int, change: Callable[[bytes], bytes | None]) -> Callable[[int, bytes], bytes | None]:
@@ -73,8 +82,7 @@ def test_a_bad_frame_is_named_and_the_site_is_safe_and_heals(tmp_path: Path, wha
     spoil, fault, safe_w = FRAMES[what]
 
     async def story(watch: Watch) -> None:
-        battery = watch.bench.devices["battery"]
-        assert isinstance(battery, FalseBattery)
+        battery = spoilt(watch)
         await watch.settled(ASKED_W, 5)
         watch.seen.clear()
         battery.spoil = spoil
@@ -83,28 +91,27 @@ def test_a_bad_frame_is_named_and_the_site_is_safe_and_heals(tmp_path: Path, wha
         assert decision is not None
         assert decision.why in ("fault_stop(house)", "bms_current(house)")
         assert {name for name, where in watch.seen if where == "battery"} >= ({fault} if fault else set())
-        assert watch.wires["inverter_w"] == pytest.approx(safe_w, abs=60)
+        assert watch.power_w == pytest.approx(safe_w, abs=60)
         battery.spoil = lambda number, data: data
         await watch.settled(ASKED_W, BACK_S)
 
-    play(tmp_path, story, {"battery": FalseBattery})
+    play(tmp_path, story)
 
 
 def test_two_batteries_with_one_address_are_not_believed(tmp_path: Path) -> None:
     async def story(watch: Watch) -> None:
-        battery = watch.bench.devices["battery"]
-        assert isinstance(battery, FalseBattery)
+        battery = spoilt(watch)
         await watch.settled(ASKED_W, 5)
         battery.spoil = only(
             0x355, lambda data: data if battery.rounds % 2 else words(0, b"\x14\x00\x64\x00\xd0\x07")(data)
         )
         await watch.asking(ASKED_W, HURT_S)
         assert ("contradiction", "battery") in watch.seen
-        assert watch.wires["inverter_w"] == pytest.approx(0, abs=60)
+        assert watch.power_w == pytest.approx(0, abs=60)
         battery.spoil = lambda number, data: data
         await watch.settled(ASKED_W, BACK_S)
 
-    play(tmp_path, story, {"battery": FalseBattery})
+    play(tmp_path, story)
 
 
 def floods(chance: random.Random) -> dict[str, bytes]:
@@ -132,8 +139,7 @@ def test_a_babbling_node_is_named_and_the_site_goes_on(tmp_path: Path, what: str
     said = floods(random.Random(5))[what] * (20 if what in ("the battery's own voltage", "a stranger") else 1)
 
     async def story(watch: Watch) -> None:
-        battery = watch.bench.devices["battery"]
-        assert isinstance(battery, FalseBattery)
+        battery = babbling(watch)
         await watch.settled(ASKED_W, 5)
         watch.begin()
         for _ in range(HURT_S):
@@ -144,18 +150,17 @@ def test_a_babbling_node_is_named_and_the_site_goes_on(tmp_path: Path, what: str
         assert not fault or (fault, "battery") in watch.seen
         assert watch.longest_ms("decisions") <= 1000 + 50
         if what != "no line ends":
-            assert watch.wires["inverter_w"] == pytest.approx(ASKED_W, abs=60)
+            assert watch.power_w == pytest.approx(ASKED_W, abs=60)
         await watch.settled(ASKED_W, BACK_S)
 
-    play(tmp_path, story, {"battery": FalseBattery})
+    play(tmp_path, story)
 
 
 def test_a_flood_of_moving_limits_does_not_flood_the_site_with_decisions(tmp_path: Path) -> None:
     """Limits wake the site at once; a battery that changes them 400 times a second must not own the loop."""
 
     async def story(watch: Watch) -> None:
-        battery = watch.bench.devices["battery"]
-        assert isinstance(battery, FalseBattery)
+        battery = babbling(watch)
         await watch.settled(ASKED_W, 5)
         decisions = watch.bench.service.decisions
         for turn in range(HURT_S * 20):
@@ -168,4 +173,4 @@ def test_a_flood_of_moving_limits_does_not_flood_the_site_with_decisions(tmp_pat
         assert ("frame_flood", "battery") in watch.seen
         await watch.settled(ASKED_W, BACK_S)
 
-    play(tmp_path, story, {"battery": FalseBattery})
+    play(tmp_path, story)

@@ -3,16 +3,15 @@
 import asyncio
 import random
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from controller.link.modbus_server import Request
-from hil.devices import BatteryDevice, InverterDevice, MeterDevice
+from hil.devices import ModbusDevice
 from hil.devices.sunspec import BASE
-from hil.wires import Wires
 from tests.sites import ASKED_W, Watch, play
 from tests.tap import Spoil, Tap, proper
 
@@ -110,7 +109,16 @@ REPLIES: dict[str, tuple[Spoil, set[str], bool]] = {
     "noise": (noise(), {"stale", "link_down"}, False),
     "nothing but a hang-up": (hung_up, {"stale", "link_down"}, False),
 }
-DEVICES: dict[str, type[InverterDevice] | type[MeterDevice]] = {"inverter": InverterDevice, "meter": MeterDevice}
+DEVICES = ("inverter", "meter")
+
+
+def tapped(watch: Watch, device: str) -> Tap:
+    """Put a tap on a device's wire."""
+    tap = Tap()
+    watch.bench.wires[device].add(tap.toxic)
+    return tap
+
+
 BLIND_W = 900  # without the meter: export limit 6000 less generation 5000 less margin 100
 
 
@@ -118,24 +126,22 @@ BLIND_W = 900  # without the meter: export limit 6000 less generation 5000 less 
 @pytest.mark.parametrize("what", REPLIES)
 def test_a_bad_reply_is_named_and_the_site_is_safe_and_heals(tmp_path: Path, what: str, device: str) -> None:
     spoil, named, goes_on = REPLIES[what]
-    kind = DEVICES[device]
     named = {f"{device}_{name}" if name == "stale" else name for name in named}
 
     async def story(watch: Watch) -> None:
-        tap = watch.bench.devices[device]
-        assert isinstance(tap, Tap)
+        tap = tapped(watch, device)
         await watch.settled(ASKED_W, 5)
         watch.seen.clear()
         tap.spoil = spoil
         await watch.asking(ASKED_W, HURT_S)
         assert named == {fault for fault, where in watch.seen if where == device} & (named | {f"{device}_stale"})
         safe_w = ASKED_W if goes_on else 0 if device == "inverter" else BLIND_W
-        assert watch.wires["inverter_w"] == pytest.approx(safe_w, abs=60)
+        assert watch.power_w == pytest.approx(safe_w, abs=60)
         tap.spoil = proper
         await watch.settled(ASKED_W, BACK_S)
         await watch.over(f"{device}_stale", device, BACK_S)
 
-    play(tmp_path, story, {device: lambda wires: Tap(kind(wires))})
+    play(tmp_path, story, device)
 
 
 @pytest.mark.parametrize("spoil", [writes_refused, writes_unheard])
@@ -143,18 +149,17 @@ def test_a_write_that_is_not_taken_is_named_and_the_inverters_own_timer_ends_the
     tmp_path: Path, spoil: Spoil
 ) -> None:
     async def story(watch: Watch) -> None:
-        tap = watch.bench.devices["inverter"]
-        assert isinstance(tap, Tap)
+        tap = tapped(watch, "inverter")
         await watch.settled(ASKED_W, 5)
         tap.spoil, tap.drops_writes = spoil, True
         await watch.asking(ASKED_W, HURT_S)
         assert ("write_failed", "inverter") in watch.seen
-        assert watch.wires["inverter_w"] == pytest.approx(0, abs=60)
+        assert watch.power_w == pytest.approx(0, abs=60)
         tap.spoil, tap.drops_writes = proper, False
         await watch.settled(ASKED_W, BACK_S)
         await watch.over("write_failed", "inverter", BACK_S)
 
-    play(tmp_path, story, {"inverter": lambda wires: Tap(InverterDevice(wires))})
+    play(tmp_path, story, "inverter")
 
 
 # --- values
@@ -163,40 +168,35 @@ def test_a_write_that_is_not_taken_is_named_and_the_inverters_own_timer_ends_the
 class Points:
     """Overwrites points of a device's registers with raw words in every reply, as long as they are set."""
 
-    image: object
-
-    def __init__(self, wires: Wires) -> None:
-        super().__init__(wires)
+    def __init__(self, device: ModbusDevice) -> None:
         self.false: dict[str, bytes] = {}
         self.shift = 0  # of the whole map
         self.writes = 0
+        self._image = device.image
 
-    def answer(self, request: Request) -> bytes | int | None:
+    def asked(self, request: Request) -> Request | int | None:
         self.writes += request.function != 3
         moved = msgspec.structs.replace(request, address=request.address - self.shift)
-        if moved.address < 0:
-            return 2
-        answer = super().answer(moved)  # type: ignore[misc]
+        return 2 if moved.address < 0 else moved
+
+    def answered(self, request: Request, answer: bytes | int | None) -> bytes | int | None:
         if not isinstance(answer, bytes) or request.function != 3:
             return answer
         registers = bytearray(answer)
         for point, raw in self.false.items():
-            at = self.place(point) - 2 * (moved.address - BASE)
+            at = self._image._points[point][0] - 2 * (request.address - BASE)
             if 0 <= at <= len(registers) - len(raw):
                 registers[at : at + len(raw)] = raw
         return bytes(registers)
 
-    def place(self, point: str) -> int:
-        """Return where a point's bytes begin in the image."""
-        return self.image._points[point][0]  # type: ignore[attr-defined]
 
-
-class FalseInverter(Points, InverterDevice):
-    pass
-
-
-class FalseMeter(Points, MeterDevice):
-    pass
+def false_points(watch: Watch, name: str) -> Points:
+    """Let a device tell what is not so."""
+    device = watch.bench.devices[name]
+    assert isinstance(device, ModbusDevice)
+    points = Points(device)
+    device.hooks.append(points)
+    return points
 
 
 NAN_16, UNSET_SF, SF_11, SF_MINUS_11 = b"\x80\x00", b"\x80\x00", b"\x00\x0b", b"\xff\xf5"
@@ -217,7 +217,6 @@ VALUES: dict[str, tuple[str, str, bytes, str, int]] = {
     "meter's scale 11": ("meter", "203.W_SF", SF_11, "meter_stale", BLIND_W),
     "meter's scale -11": ("meter", "203.W_SF", SF_MINUS_11, "meter_stale", BLIND_W),
 }
-FALSE: dict[str, Callable[[Wires], object]] = {"inverter": FalseInverter, "meter": FalseMeter}
 
 
 @pytest.mark.parametrize("what", VALUES)
@@ -225,93 +224,88 @@ def test_a_value_that_cannot_be_is_named_and_never_believed(tmp_path: Path, what
     device, point, raw, fault, safe_w = VALUES[what]
 
     async def story(watch: Watch) -> None:
-        false = watch.bench.devices[device]
-        assert isinstance(false, Points)
+        false = false_points(watch, device)
         await watch.settled(ASKED_W, 5)
         watch.seen.clear()
         false.false[point] = raw
         await watch.asking(ASKED_W, HURT_S)
         assert not fault or (fault, device) in watch.seen
-        assert watch.wires["inverter_w"] == pytest.approx(safe_w, abs=60)
+        assert watch.power_w == pytest.approx(safe_w, abs=60)
         false.false.clear()
         await watch.settled(ASKED_W, BACK_S)
 
-    play(tmp_path, story, {device: FALSE[device]})
+    play(tmp_path, story, device)
 
 
 # --- identity and place
 
 
-@pytest.mark.parametrize("device", FALSE)
+@pytest.mark.parametrize("device", DEVICES)
 def test_a_device_that_comes_back_at_another_address_of_its_map_is_found_and_told(tmp_path: Path, device: str) -> None:
     async def story(watch: Watch) -> None:
-        moving = watch.bench.devices[device]
-        assert isinstance(moving, Points)
+        moving = false_points(watch, device)
         await watch.settled(ASKED_W, 5)
-        watch.wires[f"{device}_cable"] = 0
+        plug_in = watch.pulled(device)
         await watch.asking(ASKED_W, HURT_S)
         assert ("link_down", device) in watch.seen
         moving.shift = -BASE
-        watch.wires[f"{device}_cable"] = 1
+        plug_in()
         await watch.settled(ASKED_W, BACK_S)
         await watch.over(f"{device}_stale", device, BACK_S)
         assert "from 40000 to 0" in watch.faults["map_moved", device]
 
-    play(tmp_path, story, {device: FALSE[device]})
+    play(tmp_path, story, device)
 
 
 def test_a_map_that_moves_under_the_open_connection_is_found_and_told(tmp_path: Path) -> None:
     async def story(watch: Watch) -> None:
-        moving = watch.bench.devices["inverter"]
-        assert isinstance(moving, Points)
+        moving = false_points(watch, "inverter")
         await watch.settled(ASKED_W, 5)
         moving.shift = 10_000
         await watch.asking(ASKED_W, HURT_S)
         assert ("map_moved", "inverter") in watch.seen
         await watch.settled(ASKED_W, BACK_S)
 
-    play(tmp_path, story, {"inverter": FalseInverter})
+    play(tmp_path, story, "inverter")
 
 
 @pytest.mark.parametrize("returns", [False, True])
 def test_another_inverter_in_place_of_the_first_is_never_commanded(tmp_path: Path, returns: bool) -> None:
     async def story(watch: Watch) -> None:
-        other = watch.bench.devices["inverter"]
-        assert isinstance(other, FalseInverter)
+        other = false_points(watch, "inverter")
         await watch.settled(ASKED_W, 5)
-        watch.wires["inverter_cable"] = 0
+        plug_in = watch.pulled("inverter", "black_hole")
         await watch.asking(ASKED_W, HURT_S)
         other.false["1.SN"] = b"INV-0002"
-        watch.wires["inverter_cable"] = 1
+        plug_in()
         writes = other.writes
         await watch.asking(ASKED_W, BACK_S)
         assert "INV-0002 answers where" in watch.faults["wrong_device", "inverter"]
-        assert watch.wires["inverter_w"] == pytest.approx(0, abs=60)
+        assert watch.power_w == pytest.approx(0, abs=60)
         if returns:
             other.false.clear()
             await watch.asking(ASKED_W, BACK_S)
             assert ("wrong_device", "inverter") in watch.faults, "it latches until a person restarts the controller"
-            assert watch.wires["inverter_w"] == pytest.approx(0, abs=60)
+            assert watch.power_w == pytest.approx(0, abs=60)
         else:
             assert other.writes == writes, "not even 0 W is written to a stranger"
 
-    play(tmp_path, story, {"inverter": FalseInverter})
+    play(tmp_path, story, "inverter")
 
 
 def test_another_meter_in_place_of_the_first_is_not_believed(tmp_path: Path) -> None:
     async def story(watch: Watch) -> None:
-        other = watch.bench.devices["meter"]
-        assert isinstance(other, FalseMeter)
+        other = false_points(watch, "meter")
         await watch.settled(ASKED_W, 5)
-        watch.wires["meter_cable"] = 0
+        plug_in = watch.pulled("meter", "black_hole")
         await watch.asking(ASKED_W, HURT_S)
         other.false["1.SN"] = b"MTR-0002"
-        watch.wires["meter_cable"] = 1
+        plug_in()
         await watch.asking(ASKED_W, BACK_S)
         assert "MTR-0002 answers where" in watch.faults["wrong_device", "meter"]
-        assert watch.wires["inverter_w"] == pytest.approx(BLIND_W, abs=60)
+        assert watch.power_w == pytest.approx(BLIND_W, abs=60)
 
-    play(tmp_path, story, {"meter": FalseMeter})
+    play(tmp_path, story, "meter")
 
 
 # --- slow and lossy
@@ -349,8 +343,7 @@ def test_a_slow_or_lossy_device_delays_neither_the_cycle_nor_the_others(tmp_path
     spoil, delivers_pct = PACES[pace]
 
     async def story(watch: Watch) -> None:
-        tap = watch.bench.devices[device]
-        assert isinstance(tap, Tap)
+        tap = tapped(watch, device)
         await watch.settled(ASKED_W, 5)
         tap.spoil = spoil
         watch.begin()
@@ -364,7 +357,7 @@ def test_a_slow_or_lossy_device_delays_neither_the_cycle_nor_the_others(tmp_path
         tap.spoil = proper
         await watch.settled(ASKED_W, BACK_S)
 
-    play(tmp_path, story, {device: lambda wires: Tap(DEVICES[device](wires))})
+    play(tmp_path, story, device)
 
 
 def test_a_write_that_never_ends_starves_the_watchdog_and_the_keepalive(tmp_path: Path) -> None:
@@ -376,16 +369,22 @@ def test_a_write_that_never_ends_starves_the_watchdog_and_the_keepalive(tmp_path
     async def story(watch: Watch) -> None:
         await watch.settled(ASKED_W, 5)
         beats: list[str] = []
-        service, battery = watch.bench.service, watch.bench.devices["battery"]
-        assert isinstance(battery, BatteryDevice)
-        service._notify = beats.append
+        service = watch.bench.service
+        notify = service._notify
+
+        def note(message: str) -> None:
+            beats.append(message)
+            notify(message)
+
+        service._notify = note
         service.links["inverter"].send = never  # type: ignore[method-assign]
         await watch.asking(ASKED_W, HURT_S + 2)
-        assert watch.wires["inverter_w"] == pytest.approx(0, abs=60)
+        assert watch.power_w == pytest.approx(0, abs=60)
         assert beats, "while it may still be a slow device the watchdog is fed"
         beats.clear()
+        watch.begin()
         await watch.asking(ASKED_W, 5)
         assert not beats
-        assert battery._silent_s > 5
+        assert watch.heard("keepalives") == 0
 
     play(tmp_path, story)

@@ -34,6 +34,12 @@ WRITES: dict[str, tuple[int, int, list[int], int]] = {
 }
 
 
+def models(watch: Watch) -> dict[int, int]:
+    """Return where each model of the site's map begins."""
+    assert watch.bench.utility.line is not None
+    return watch.bench.utility.line.models
+
+
 @contextlib.asynccontextmanager
 async def client(watch: Watch) -> AsyncIterator[AsyncModbusTcpClient]:
     """Connect one more client of third-party make to the site."""
@@ -64,14 +70,14 @@ def test_a_write_that_cannot_be_is_refused_and_named_and_moves_nothing(tmp_path:
     async def story(watch: Watch) -> None:
         await watch.settled(ASKED_W, 5)
         async with client(watch) as other:
-            address = watch.bench.utility.models[model] + offset
+            address = models(watch)[model] + offset
             for _ in range(SECONDS):
                 reply = await other.write_registers(address, registers, device_id=1)
                 assert reply.isError()
                 assert reply.exception_code == exception
                 await asyncio.sleep(0.3)
                 assert f"wrote registers {address}.." in watch.faults["utility_bad_write", "utility"]
-                assert watch.wires["inverter_w"] == pytest.approx(ASKED_W, abs=60)
+                assert watch.power_w == pytest.approx(ASKED_W, abs=60)
                 await watch.asking(ASKED_W, 1)
 
     play(tmp_path, story)
@@ -87,7 +93,7 @@ def test_of_two_utilities_at_once_the_last_write_holds_and_names_whom_it_took_ov
                 assert await utility.ask(last)
                 watch.hold(last)
                 await asyncio.sleep(2)
-                assert watch.wires["inverter_w"] == pytest.approx(last, abs=60)
+                assert watch.power_w == pytest.approx(last, abs=60)
                 snapshot = watch.bench.service.snapshot
                 assert snapshot is not None
                 (order,) = snapshot.orders
@@ -112,12 +118,12 @@ def test_a_utility_that_writes_without_pause_neither_stops_the_cycle_nor_the_dev
         reader, writer = await asyncio.open_connection("127.0.0.1", watch.bench.service.door.port)
         watch.begin()
         for last_w in (-1000, 2500):
-            writer.write(burst(watch.bench.utility.models[704] + 22, last_w))
+            writer.write(burst(models(watch)[704] + 22, last_w))
             watch.hold(last_w)
             for _ in range(2000):
                 assert (await reader.readexactly(12))[7] == 16
             await asyncio.sleep(2)
-            assert watch.wires["inverter_w"] == pytest.approx(last_w, abs=60)
+            assert watch.power_w == pytest.approx(last_w, abs=60)
         writer.close()
         await writer.wait_closed()
         assert watch.longest_ms("decisions") <= 1050
@@ -142,7 +148,7 @@ def test_clients_that_talk_nonsense_stall_or_crowd_the_door_disturb_nobody(tmp_p
                 await asyncio.sleep(0.1)
             if number % 10 == 0:
                 await watch.asking(ASKED_W, 1)
-                assert watch.wires["inverter_w"] == pytest.approx(ASKED_W, abs=60)
+                assert watch.power_w == pytest.approx(ASKED_W, abs=60)
         assert watch.longest_ms("decisions") <= 1050
         assert not watch.seen
         for writer in crowd:
@@ -152,6 +158,6 @@ def test_clients_that_talk_nonsense_stall_or_crowd_the_door_disturb_nobody(tmp_p
             assert await other.ask(1000)
             watch.hold(1000)
             await asyncio.sleep(2)
-            assert watch.wires["inverter_w"] == pytest.approx(1000, abs=60)
+            assert watch.power_w == pytest.approx(1000, abs=60)
 
     play(tmp_path, story)

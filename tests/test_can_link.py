@@ -15,7 +15,8 @@ from controller.link import can as can_link
 from controller.link.can import FLOOD_FRAMES, CanLink, open_bus
 from controller.link.clock import Clock
 from controller.model import AnyReading, Battery, Command, FaultName
-from hil.clock import run_virtual
+from hil.clock import VirtualLoop, run_virtual
+from hil.run.kill import Process
 from tests.test_can_codec import DBC, PROFILE, T1
 
 STALE_S = PROFILE.stale_after_ms / 1000
@@ -387,13 +388,65 @@ def test_kernel_bus_that_fails_is_named_closed_and_opened_anew(
 
 def test_error_frame_that_is_no_bus_off_is_only_told(monkeypatch: pytest.MonkeyPatch) -> None:
     ears = kernel_site(monkeypatch, error_frame(0x20), refusal=None)
-    assert [fault for fault, _ in ears.story] == ["bad_frame"]
-    assert ears.faults["bad_frame"] == "bus errors of class 0x020"
+    assert {fault for fault, _ in ears.story} == {"bad_frame"}
+    assert ears.story[0] == ("bad_frame", "bus errors of class 0x020")
 
 
 def test_keepalive_that_cannot_leave_means_the_bus_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     ears = kernel_site(monkeypatch, refusal=can.CanOperationError("Transmit buffer full"))
     assert "keepalive not sent: Transmit buffer full" in ears.faults["link_down"]
+
+
+# --- a controller that stood still
+
+CUT = "14 02 00 00 00 00 C2 01"  # 0x351 with no charge and no discharge permitted
+
+
+def after_a_stall(stall_s: float, waiting: bytes, *, flood: bool = False) -> tuple[list[Battery], Ears]:
+    """Let the link stand still while frames wait for it. Return the readings of the second after it, and the ears."""
+
+    async def play() -> tuple[list[Battery], Ears]:
+        loop, adapter, ears = asyncio.get_running_loop(), Adapter(), Ears()
+        assert isinstance(loop, VirtualLoop)
+        await adapter.listen()
+        link = CanLink(f"slcan://127.0.0.1:{adapter.port}", "battery", PROFILE, DBC, inbox=ears, clock=Clock())
+        process = Process(loop)
+        process.start(link.run(), "link")
+        await asyncio.sleep(0.001)
+        await adapter.says(SET)
+        for _ in range(2 * FLOOD_FRAMES * flood):
+            await adapter.says(line(0x351, T1[0x351]))
+        process.stall(stall_s)
+        await adapter.says(waiting)
+        told = len(ears.readings)
+        await asyncio.sleep(stall_s + 0.9)
+        after = ears.readings[told:]
+        await adapter.says(SET)
+        assert ears.readings[-1].heard_ms >= now_ms() - 1, "what comes later is believed"
+        assert ears.readings[-1].charge_max_ma == 370_000
+        await process.leave()
+        await adapter.vanish()
+        return after, ears
+
+    return run_virtual(play())
+
+
+def test_frames_that_waited_while_the_controller_stood_still_make_no_reading() -> None:
+    for stall_s in (2.0, 30.0):
+        after, ears = after_a_stall(stall_s, line(0x351, CUT) + 100 * SET)
+        assert after == []
+        assert "link_down" not in dict(ears.story), "the bus is not dead"
+
+
+def test_frames_that_waited_for_a_moment_are_believed() -> None:
+    after, _ears = after_a_stall(0.9, SET + line(0x351, CUT))
+    assert after[-1].charge_max_ma == 0
+
+
+def test_a_frame_that_a_flood_held_back_is_not_fresh_after_a_stall() -> None:
+    after, ears = after_a_stall(2.0, b"", flood=True)
+    assert "frame_flood" in dict(ears.story)
+    assert after == []
 
 
 # --- floods

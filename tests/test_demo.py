@@ -14,11 +14,15 @@ from controller.model import Bound, Decision
 from hil import demo
 from hil.children import Child, ChildError, SetupError, answers, free, start, stopped_by_signals, used
 from hil.dispatch import Dispatch, DispatchError
+from hil.faults.words import Fault
 from hil.main import main
+from hil.run.control import ControlServer, Demand, DemandError
+from hil.run.remote import RemotePlant
 from hil.show import because
+from hil.stage import Devices
 from hil.summary import encode
-from hil.wires import Wires
 from tests.test_report import a_summary
+from tests.truths import a_truth
 
 FUNCTION = 22  # 704: WSetEna, WSetMod, WSet, ... WSetRvrtTms in registers 22 to 32, as the published model has them
 SCALE = 55  # WSet_SF
@@ -136,8 +140,12 @@ def test_taken_port_is_named_with_what_it_was_wanted_for() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(SetupError, match=rf"port {port} on 127.0.0.1, wanted for the emulated meter"):
-            free({"emulated meter": port})
+        with socket.socket() as other:
+            other.bind(("127.0.0.1", 0))
+            spare = other.getsockname()[1]
+        told = rf"port {port} on 127.0.0.1, wanted for the emulated meter: .*\n.*sport = :{port}'"
+        with pytest.raises(SetupError, match=told):
+            free({"controller": spare, "emulated meter": port})
     free({"emulated meter": port})
 
 
@@ -158,6 +166,62 @@ async def test_process_that_ends_by_itself_is_told_with_its_last_words(
     with pytest.raises(ChildError, match="some device"):
         await answers(child, 1, 5)
     await child.stop()
+
+
+DEVICES = """
+import pathlib, socket, sys
+door = socket.create_server(("127.0.0.1", 0))
+pathlib.Path({port!r}).write_text(str(door.getsockname()[1]) + ";")
+caller, _ = door.accept()
+caller.recv(1000)
+sys.exit("the plant blew up")
+"""
+
+
+async def test_devices_that_die_are_told_with_their_last_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    port = tmp_path / "port"
+    child = await a_child(tmp_path, monkeypatch, DEVICES.format(port=str(port)))
+    async with asyncio.timeout(20):
+        while not port.exists() or not port.read_text().endswith(";"):
+            child.check()
+            await asyncio.sleep(0)
+        monkeypatch.setattr("hil.stage.CONTROL_PORT", int(port.read_text().rstrip(";")))
+        devices = Devices(child)
+        with pytest.raises(ChildError, match=r"code 1:\nthe plant blew up"):
+            while True:
+                devices.check()
+                await asyncio.sleep(0)
+    await devices.hang_up()
+
+
+async def test_plant_of_another_process_is_set_and_broken_over_its_line_and_tells_what_is_cut() -> None:
+    demands: list[Demand] = []
+
+    def answer(demand: Demand) -> object:
+        demands.append(demand)
+        if demand.name == "moon_w":
+            raise DemandError("moon_w read, allowed are load_w, pv_w")
+        return a_truth(cut=frozenset(("battery1",)), load_w=1234.0) if demand.do == "truth" else {"number": 0}
+
+    server = ControlServer(answer)
+    await server.start("127.0.0.1", 0)
+    plant = RemotePlant(server.port)
+    listening = asyncio.create_task(plant.run())
+    await asyncio.wait_for(plant.fresh.wait(), 20)
+    plant.cut, plant.order_w = {"meter"}, 3000
+    truth = plant.truth()
+    assert truth.cut == frozenset(("battery1", "meter"))
+    assert (truth.order_w, truth.load_w) == (3000.0, 1234.0)
+    fault = Fault(on="battery1", do="drop_all", at_s=30.0, for_s=4.5)
+    plant.set("load_w", 300.0)
+    plant.arm(fault)
+    plant.set("moon_w", 1.0)
+    await plant.sent()
+    listening.cancel()
+    await server.close()
+    assert {one.name: one.value for one in demands if one.do == "set"} == {"load_w": 300.0, "moon_w": 1.0}
+    assert [one.fault for one in demands if one.do == "arm"] == [fault]
+    assert plant.errors == ["moon_w read, allowed are load_w, pv_w"]
 
 
 async def test_process_that_ignores_sigterm_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -279,21 +343,6 @@ def test_impossible_duration_is_refused(duration: str, capsys: pytest.CaptureFix
         main(["demo", f"--duration-s={duration}"])
     assert ended.value.code == 2
     assert "duration" in capsys.readouterr().err
-
-
-def test_device_without_its_wires_ends_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["device", "meter", "--wires", str(tmp_path / "none"), "--port", "0"]) == 2
-    assert "meter" in capsys.readouterr().err
-
-
-def test_device_on_a_taken_port_ends_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    Wires.create(tmp_path / "wires").close()
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = str(taken.getsockname()[1])
-        assert main(["device", "meter", "--wires", str(tmp_path / "wires"), "--port", port]) == 2
-    assert "meter" in capsys.readouterr().err
 
 
 def test_output_that_is_no_terminal_has_room_for_the_tables() -> None:

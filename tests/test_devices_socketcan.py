@@ -17,9 +17,9 @@ from hil.devices import BatteryDevice
 from hil.main import main
 from hil.stage import DEMO_SITE, battery_url
 from hil.vcan import interface
-from hil.wires import Wires
+from hil.wire.can import CanWire, Unplug
 from tests.bench import Time, serving
-from tests.test_devices_can import AT_REST
+from tests.test_devices_can import AT_REST, a_battery_alone
 
 DRIVER = "can.interfaces.socketcan.socketcan"
 KEEPALIVE = 0x305
@@ -94,10 +94,7 @@ def time() -> Time:
 
 @pytest.fixture
 def battery(time: Time) -> BatteryDevice:
-    wires = Wires.create(None)
-    wires["charge_max_a"] = wires["discharge_max_a"] = 250.0
-    wires["bms_cable"], wires["soc"] = 1, 0.5
-    return BatteryDevice(wires, now_s=time, can="vcan0")
+    return BatteryDevice(a_battery_alone(), "battery", now_s=time, wire=CanWire(), can="vcan0")
 
 
 async def test_battery_puts_the_vendors_bytes_on_the_bus_every_second(
@@ -114,29 +111,45 @@ async def test_keepalive_on_the_bus_closes_the_contactor_and_nothing_like_it_doe
     kernel: Kernel, battery: BatteryDevice, time: Time
 ) -> None:
     async with serving(battery):
-        time.pass_by(61, battery)
-        assert not battery.closed
+        time.pass_by(66, battery)  # 60 s until it opens, 5 s of rest
+        assert not battery.part.closed
         await kernel.says(
             raw(KEEPALIVE | EXTENDED, bytes(8)), raw(KEEPALIVE | REMOTE), raw(KEEPALIVE | ERROR, bytes(8)), raw(0x306)
         )
-        assert not battery.closed
+        time.pass_by(3, battery)
+        assert not battery.part.closed
         await kernel.says(*(raw(0x7FF, bytes(8)) for _ in range(100)), raw(KEEPALIVE, bytes(8)))
-        assert battery.closed
+        time.pass_by(2, battery)
+        assert not battery.part.closed
+        time.pass_by(0.3, battery)  # 2 s of pre-charge, 0.1 s of closing
+        assert battery.part.closed
 
 
-async def test_pulled_cable_leaves_the_bus_until_it_is_back(kernel: Kernel, battery: BatteryDevice, time: Time) -> None:
+async def test_pulled_cable_lets_nothing_through_until_it_is_back(
+    kernel: Kernel, battery: BatteryDevice, time: Time
+) -> None:
+    bits: list[None] = []
+    pulled = Unplug(lambda: bits.append(None))
     async with serving(battery):
-        battery.wires["bms_cable"] = 0
-        await battery.look()
+        battery.wire.add(pulled)
         kernel.heard()
-        time.pass_by(61, battery)
-        with pytest.raises(ConnectionRefusedError):
-            await kernel.says(raw(KEEPALIVE))
-        assert not battery.closed and kernel.heard() == [] and len(kernel.far_ends) == 1
-        battery.wires["bms_cable"] = 1
-        await battery.look()
+        for _ in range(61):
+            await kernel.says(raw(KEEPALIVE, bytes(8)))
+            time.pass_by(1, battery)
+        assert not battery.part.closed and kernel.heard() == []
+        assert len(bits) >= 2 * 61
+        battery.wire.remove(pulled)
         time.pass_by(1, battery)
         assert len(kernel.heard()) == 6
+
+
+async def test_battery_that_goes_away_leaves_the_bus(kernel: Kernel, battery: BatteryDevice, time: Time) -> None:
+    async with serving(battery):
+        kernel.heard()
+    time.pass_by(3, battery)
+    with pytest.raises(ConnectionRefusedError):
+        await kernel.says(raw(KEEPALIVE))
+    assert kernel.heard() == [] and len(kernel.far_ends) == 1
 
 
 async def test_interface_that_goes_and_comes_back_has_its_battery_again(
@@ -165,13 +178,9 @@ async def test_bench_can_put_any_frame_on_the_bus_and_only_frames(kernel: Kernel
         ]
 
 
-def test_absent_interface_is_named(kernel: Kernel, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    Wires.create(tmp_path / "wires")
-    assert main(["device", "battery", "--wires", str(tmp_path / "wires"), "--can", "vcan7"]) == 2
+def test_absent_interface_is_named(kernel: Kernel, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", "--free-ports", "--control", "0", "--can", "vcan7"]) == 2
     assert "no CAN interface vcan7" in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        main(["device", "meter", "--wires", str(tmp_path / "wires"), "--can", "vcan0"])
-    assert "only the battery sits on CAN" in capsys.readouterr().err
 
 
 # --- the demo's choice

@@ -26,6 +26,8 @@ from controller.link.modbus import (
     _StrictFramer,
     backoff_s,
 )
+from hil.clock import VirtualLoop
+from hil.run.kill import Process
 from tests.modbus_peer import Peer, Wire, frame, registers, virtual
 
 Script = Callable[[Wire], Awaitable[None]]
@@ -386,6 +388,32 @@ async def test_deadline_in_the_same_moment_as_the_reply_counts_as_a_reply():
             line._expire(line._answer)
         assert line.counters.timeouts == 0
         assert line.connected
+
+
+@virtual
+async def test_reply_that_waited_in_the_socket_while_the_controller_stood_still_is_no_reply():
+    async def asks(line: ModbusLine) -> list[bytes | str]:
+        outcomes: list[bytes | str] = []
+        for _ in range(3):
+            try:
+                outcomes.append(await line.read(1, 0, 1))
+            except LinkError as error:
+                outcomes.append(str(error))
+        return outcomes
+
+    async def script(wire: Wire) -> None:
+        for stall_s in (0.9, 1.1, 0):
+            asked = await wire.request()
+            process.stall(stall_s)
+            await wire.send(registers(asked, "1234"))
+
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop)
+    process = Process(loop)
+    async with line_to(script) as (line, _):
+        quick, late, next_one = await process.start(asks(line), "asks")
+    assert (quick, next_one) == (b"\x12\x34", b"\x12\x34")
+    assert "taken later than 1000 ms" in str(late)
 
 
 @virtual

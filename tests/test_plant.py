@@ -1,189 +1,185 @@
-"""The bench's physics: what the wires carry must be believable before anyone is judged by it."""
+"""The plant as a whole: what is set holds, what flows adds up, and whoever looks from another process sees the same."""
 
-from pathlib import Path
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 
+import msgspec
 import pytest
 
-from hil.plant.battery import Battery, Pack
-from hil.plant.inverter import PENDING_MAX, Inverter, Rating
-from hil.plant.meter import Feeder
-from hil.wires import SLOTS, Wires
+from controller.app.sitefile import load
+from controller.model import Site
+from hil.plant.inverter import SetPoint
+from hil.plant.site import Plant
+from hil.run.control import DemandError, ask
+from hil.run.fit import plant_spec
+from hil.run.serve import INPUTS, Served
+from hil.stage import DEMO_SITE
+from tests.bench import LOOPBACK, QUIET, START_S, WAIT_S, a_plant
 
-WIDE_W = 1e6  # a battery that never limits
-
-
-def run(inverter: Inverter, seconds: float, step_s: float = 0.05) -> float:
-    for _ in range(round(seconds / step_s)):
-        inverter.step(step_s, WIDE_W, WIDE_W)
-    return inverter.ac_w
-
-
-@pytest.mark.parametrize("power_w", [5000, -5000])
-def test_inverter_does_nothing_in_its_dead_time_and_reaches_90_percent_at_its_response_time(power_w: int) -> None:
-    inverter = Inverter(Rating(ramp_w_per_s=1e9))
-    inverter.command(power_w)
-    assert run(inverter, 0.2) == pytest.approx(0, abs=0.1)
-    assert run(inverter, 0.4) == pytest.approx(0.9 * power_w, rel=1e-3)
-    assert run(inverter, 3.0) == pytest.approx(power_w, rel=1e-3)
+SET = {"load_w": 2345.0, "pv_w": 1234.0, "grid_hz": 50.125, "grid_v_pu": 1.025, "ambient_c": 31.5, "battery.soc": 0.375}
 
 
-def test_inverter_power_does_not_depend_on_the_size_of_the_steps() -> None:
-    fine, coarse = Inverter(Rating(ramp_w_per_s=20_000)), Inverter(Rating(ramp_w_per_s=20_000))
-    for inverter in (fine, coarse):
-        inverter.command(8000)
-    assert run(fine, 0.7, 0.001) == pytest.approx(run(coarse, 0.7, 0.35), rel=1e-6)
+def a_site_of(count: int) -> Site:
+    """Return the demo's site with so many units behind its meter."""
+    site = load(DEMO_SITE)
+    units = tuple(
+        msgspec.structs.replace(site.unit[0], name=f"unit{n}", inverter=f"inverter{n}", battery=f"battery{n}")
+        for n in range(count)
+    )
+    meter = next(device for device in site.device if device.name == site.poi.meter)
+    devices = [
+        msgspec.structs.replace(device, name=f"{device.name}{n}")
+        for n in range(count)
+        for device in site.device
+        if device.name != site.poi.meter
+    ]
+    return msgspec.structs.replace(site, unit=units, device=(meter, *devices))
 
 
-def test_ramp_holds_the_inverter_back() -> None:
-    inverter = Inverter(Rating(dead_s=0.0, ramp_w_per_s=1000))
-    inverter.command(10_000)
-    lag_s = 0.4 / 2.302585
-    assert run(inverter, 5.0) == pytest.approx(1000 * (5.0 - lag_s), rel=1e-3)
+def commanded(plant: Plant, inverter: str, power_w: float) -> None:
+    plant.inverter(inverter).set_point(SetPoint(enabled=True, power_w=power_w))
 
 
-@pytest.mark.parametrize(("command_w", "expected_w"), [(25_000, 10_000), (-25_000, -10_000)])
-def test_nameplate_holds_both_ways(command_w: int, expected_w: int) -> None:
-    inverter = Inverter()
-    inverter.command(command_w)
-    assert run(inverter, 5.0) == expected_w
-
-
-def test_battery_limits_hold_at_the_batterys_terminals_and_act_at_once() -> None:
-    inverter = Inverter()
-    inverter.command(9000)
-    run(inverter, 5.0)
-    inverter.step(0.05, 5000, 3000)
-    assert inverter.dc_w == pytest.approx(3000)
-    inverter.command(-9000)
-    for _ in range(100):
-        inverter.step(0.05, 5000, 3000)
-    assert inverter.dc_w == pytest.approx(-5000)
-    inverter.step(0.05, 0, 0)
-    assert inverter.dc_w == pytest.approx(0)
-    assert inverter.ac_w == pytest.approx(-30, abs=1)  # the grid covers the stand-by loss
-
-
-@pytest.mark.parametrize("ac_w", [-10_000, -400, 0, 400, 10_000])
-def test_power_at_the_battery_and_at_the_grid_are_one_curve_read_both_ways(ac_w: int) -> None:
-    inverter = Inverter()
-    assert inverter.ac_of_dc_w(inverter.dc_of_ac_w(ac_w)) == pytest.approx(ac_w, abs=1e-6)
-
-
-def test_inverter_is_96_percent_efficient_at_its_rating_and_draws_30_w_standing_by() -> None:
-    inverter = Inverter()
-    assert 10_000 / inverter.dc_of_ac_w(10_000) == pytest.approx(0.96, abs=0.001)
-    assert -inverter.dc_of_ac_w(-10_000) / 10_000 == pytest.approx(0.96, abs=0.002)
-    assert inverter.dc_of_ac_w(0) == 30
-
-
-def test_flood_of_set_points_ends_at_the_newest() -> None:
-    inverter = Inverter()
-    for power_w in range(10 * PENDING_MAX):
-        inverter.command(power_w)
-    assert run(inverter, 5.0) == pytest.approx(10 * PENDING_MAX - 1)
-
-
-@pytest.mark.parametrize("dc_w", [8000.0, -8000.0])
-def test_stored_energy_changes_by_what_flowed_and_what_was_lost(dc_w: float) -> None:
-    battery = Battery(soc=0.5)
-    before_wh, hours, lost_wh = battery.energy_wh, 0.5, 0.0
-    for _ in range(1800):
-        battery.step(1.0, dc_w)
-        lost_wh += battery.pack_a**2 * 0.005 / 3600
-        assert battery.pack_v * battery.pack_a == pytest.approx(dc_w, rel=1e-9)
-    taken_wh = before_wh - battery.energy_wh
-    if dc_w > 0:
-        assert taken_wh == pytest.approx(dc_w * hours + lost_wh, rel=1e-6)
-    else:
-        assert taken_wh == pytest.approx((dc_w * hours + lost_wh) * 0.995, rel=1e-6)
-
-
-def test_round_trip_loses_a_few_percent_and_never_gains() -> None:
-    battery, inverter = Battery(soc=0.5), Inverter()
-    start_wh = battery.energy_wh
-    for power_w in (-5000, 5000):
-        inverter.command(power_w)
-        for _ in range(36_000):
-            inverter.step(0.1, WIDE_W, WIDE_W)
-            battery.step(0.1, inverter.dc_w)
-    lost_wh = start_wh - battery.energy_wh
-    assert 0.03 * 5000 < lost_wh < 0.12 * 5000
+def test_what_is_set_holds_and_nothing_else_moves() -> None:
+    plant = a_plant()
+    before = plant.truth()
+    assert (before.load_w, before.pv_w, before.grid_hz, before.grid_v) == (0, 0, 50, 230)
+    for name, value in SET.items():
+        plant.set(name, value)
+    plant.advance(START_S + 5)
+    truth = plant.truth()
+    assert (truth.load_w, truth.pv_w) == pytest.approx((2345, 1234))
+    assert (truth.grid_hz, truth.grid_v) == pytest.approx((50.125, 1.025 * 230))
+    assert truth.units[0].soc == pytest.approx(0.375, abs=1e-4)
+    assert plant.value("ambient_c") == 31.5
+    assert (truth.units[0].command_w, truth.units[0].writes, truth.units[0].closed) == (0, 0, True)
 
 
 @pytest.mark.parametrize(
-    ("soc", "charge_a", "discharge_a"),
-    [(0.0, 250, 0), (0.01, 250, 0), (0.03, 250, 125), (0.05, 250, 250), (0.5, 250, 250)]
-    + [(0.95, 250, 250), (0.97, 125, 250), (0.99, 0, 250), (1.0, 0, 250)],
+    ("name", "error"),
+    [("inverter_kw", KeyError), ("load", KeyError), ("poi_w", KeyError), ("battery.energy_wh", KeyError)]
+    + [("battery2.soc", KeyError), ("inverter.soc", TypeError)],
 )
-def test_currents_taper_to_nothing_at_both_ends(soc: float, charge_a: float, discharge_a: float) -> None:
-    battery = Battery(soc=soc)
-    assert battery.charge_max_a == pytest.approx(charge_a)
-    assert battery.discharge_max_a == pytest.approx(discharge_a)
+def test_plant_knows_only_its_own_inputs(name: str, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        a_plant().set(name, 1.0)
 
 
-def test_full_current_is_enough_for_ten_kilowatts_both_ways() -> None:
-    battery, inverter = Battery(soc=0.1), Inverter()
-    battery.step(0.1, inverter.dc_of_ac_w(10_000))
-    assert battery.pack_a < battery.discharge_max_a
+def test_power_at_the_meter_is_what_is_given_less_what_is_used() -> None:
+    site = a_site_of(2)
+    plant = Plant(plant_spec(site, {"local": {"ripple_w": 0}}), start_s=START_S)
+    plant.set("load_w", 5000)
+    plant.set("pv_w", 700)
+    commanded(plant, "inverter0", 6000)
+    commanded(plant, "inverter1", -1500)
+    before = plant.truth()
+    plant.advance(START_S + 30)
+    truth = plant.truth()
+    first, second = truth.units
+    assert (first.ac_w, second.ac_w) == pytest.approx((6000, -1500), abs=1)
+    assert truth.poi_w == pytest.approx(6000 - 1500 + 700 - 5000, abs=2)
+    assert plant.meter("meter").power_w == pytest.approx(truth.poi_w, abs=1)
+    assert first.soc < before.units[0].soc, "each inverter has its own battery"
+    assert second.soc > before.units[1].soc
+    assert first.pack_a * first.pack_v == pytest.approx(first.dc_w, rel=0.01)
 
 
-def test_voltage_rises_with_the_state_of_charge_and_sags_under_load() -> None:
-    volts = [Battery(soc=percent / 100).open_v for percent in range(101)]
-    assert volts == sorted(volts)
-    assert 51 < volts[50] < 54
-    battery = Battery(soc=0.5)
-    battery.step(1.0, 10_000)
-    assert battery.pack_v < battery.open_v
+def test_plant_stands_still_between_two_moments() -> None:
+    plant = a_plant()
+    commanded(plant, "inverter", 4000)
+    plant.advance(START_S + 0.4)
+    truth = plant.truth()
+    plant.advance(START_S + 0.4)
+    plant.advance(START_S)
+    assert plant.truth() == truth
 
 
-def test_battery_is_never_fuller_than_full_nor_emptier_than_empty() -> None:
-    battery = Battery(Pack(capacity_wh=100), soc=0.5)
-    for _ in range(100):
-        battery.step(60, 5000)
-    assert battery.soc == 0
-    for _ in range(100):
-        battery.step(60, -5000)
-    assert battery.soc == 1
+@pytest.mark.parametrize("looks_s", [0.01, 0.1, 0.37, 5.0])
+def test_how_often_somebody_looks_makes_no_difference(looks_s: float) -> None:
+    plant, seen = a_plant(), a_plant()
+    for one in (plant, seen):
+        one.set("load_w", 3000)
+        commanded(one, "inverter", 4000)
+    plant.advance(START_S + 10)
+    now_s = START_S
+    while now_s < START_S + 10:
+        now_s = min(START_S + 10, now_s + looks_s)
+        seen.advance(now_s)
+    for name in ("poi_w", "inverter.ac_w", "battery.pack_v"):
+        assert seen.value(name) == pytest.approx(plant.value(name), rel=1e-3)
+    taken_wh = [15_000 - one.value("battery.energy_wh") for one in (plant, seen)]
+    assert taken_wh[1] == pytest.approx(taken_wh[0], rel=0.02)
+    assert taken_wh[0] == pytest.approx(4154 * 9.63 / 3600, rel=0.03)  # 0.2 s dead, tau 0.4 s / ln 10: 9.63 s of power
 
 
-def test_power_at_the_interconnection_is_the_sum_of_its_parts_every_moment() -> None:
-    feeder = Feeder(seed=7)
-    for step in range(200):
-        feeder.step(0.1, 3000, 4000 if step < 100 else 300, 1000)
-        assert feeder.poi_w == pytest.approx(3000 + feeder.pv_w - feeder.load_w)
-    assert feeder.load_w == pytest.approx(300, abs=20)
-    assert feeder.exported_wh > 0
+# --- from another process
 
 
-def test_load_is_smooth_without_ripple_and_the_same_with_the_same_seed() -> None:
-    still = Feeder(ripple_w=0)
-    still.step(0.1, 0, 500, 0)
-    assert (still.load_w, still.pv_w) == (500, 0)
-    first, second = Feeder(seed=3), Feeder(seed=3)
-    for feeder in (first, second):
-        for _ in range(50):
-            feeder.step(0.1, 0, 500, 200)
-    assert first.load_w == second.load_w != 500
+@asynccontextmanager
+async def served() -> AsyncIterator[tuple[Served, int]]:
+    """Serve the demo's site on free ports; give its control line's port."""
+    site = Served(load(DEMO_SITE), changes=QUIET)
+    await site.start()
+    running = asyncio.create_task(site.run())
+    try:
+        yield site, site.control.port
+    finally:
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+        await site.close()
 
 
-def test_wires_are_shared_through_a_file(tmp_path: Path) -> None:
-    here = Wires.create(tmp_path / "wires")
-    there = Wires.open(tmp_path / "wires")
-    assert [here[slot.name] for slot in SLOTS] == [slot.default for slot in SLOTS]
-    for number, slot in enumerate(SLOTS):
-        here[slot.name] = number + 0.5
-    assert [there[slot.name] for slot in SLOTS] == [number + 0.5 for number in range(len(SLOTS))]
-    here.close()
-    there.close()
+async def test_plant_is_shared_with_other_processes_by_its_control_line() -> None:
+    async with served() as (site, port), asyncio.timeout(WAIT_S):
+        assert set((await ask(LOOPBACK, port, {"do": "describe"}))["inputs"]) == {*INPUTS, "battery.soc"}
+        for name, value in SET.items():
+            assert await ask(LOOPBACK, port, {"do": "set", "name": name, "value": value}) == {
+                "name": name,
+                "value": value,
+            }
+        reader, writer = await asyncio.open_connection(LOOPBACK, port)
+        writer.write(b'{"do": "watch", "every_s": 0.02}\n')
+        while True:
+            truth = msgspec.json.decode(await reader.readline())
+            if truth["grid_hz"] == 50.125 and abs(truth["load_w"] - 2345) < 30:
+                break
+        writer.close()
+        assert truth["grid_v"] == pytest.approx(1.025 * 230)
+        assert truth["units"][0]["soc"] == pytest.approx(0.375, abs=1e-3)
+        assert site.plant.value("battery.soc") == pytest.approx(0.375, abs=1e-3)
 
 
-def test_wires_of_another_bench_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "wires"
-    path.write_bytes(b"something else")
-    with pytest.raises(ValueError, match="does not hold the wires"):
-        Wires.open(path)
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        (b"something else\n", "JSON"),
+        (b'{"do": "set", "name": "inverter_kw", "value": 1}\n', "allowed are load_w, pv_w"),
+        (b'{"do": "dance"}\n', "allowed are describe, truth, set"),
+        (b'{"do": "set", "name": "load_w", "value": "much"}\n', "float"),
+        (b'{"do": "disarm", "number": 7}\n', "there is no fault 7"),
+    ],
+)
+async def test_line_that_cannot_be_done_is_refused_and_the_next_is_heard(line: bytes, says: str) -> None:
+    async with served() as (_, port), asyncio.timeout(WAIT_S):
+        reader, writer = await asyncio.open_connection(LOOPBACK, port)
+        writer.write(line)
+        assert says in msgspec.json.decode(await reader.readline())["error"]
+        writer.write(b'{"do": "truth"}\n')
+        assert "poi_w" in msgspec.json.decode(await reader.readline())
+        writer.close()
 
 
-def test_wires_know_only_their_own_slots() -> None:
-    with pytest.raises(KeyError):
-        Wires.create(None)["inverter_kw"] = 1.0
+async def test_fault_is_armed_and_healed_by_the_control_line() -> None:
+    async with served() as (site, port), asyncio.timeout(WAIT_S):
+        armed = await ask(LOOPBACK, port, {"do": "arm", "fault": {"do": "refuse", "on": "meter"}})
+        with pytest.raises(OSError):
+            await asyncio.open_connection(LOOPBACK, site.host.ports["meter"])
+        (row,) = await ask(LOOPBACK, port, {"do": "faults"})
+        assert (row["active"], row["effects"], row["fault"]["on"]) == (True, 1, "meter")
+        await ask(LOOPBACK, port, {"do": "disarm", "number": armed["number"]})
+        _, writer = await asyncio.open_connection(LOOPBACK, site.host.ports["meter"])
+        writer.close()
+        with pytest.raises(DemandError, match="no parameter"):
+            await ask(LOOPBACK, port, {"do": "arm", "fault": {"do": "refuse", "on": "meter", "with": {"x": 1}}})

@@ -11,10 +11,13 @@ import pytest
 from controller.app.docs import PARTS, current
 from controller.app.keys import keys
 from controller.app.main import COMMANDS, main
+from controller.app.sitefile import load
 from controller.model import FAULTS, Site
 from hil.devices import MeterDevice
 from hil.main import main as bench
-from hil.wires import Wires
+from hil.plant.site import Plant
+from hil.run.fit import plant_spec
+from hil.stage import DEMO_SITE
 from tests.sunspec_master import Master
 
 HOUSE = Path(__file__).parents[1]
@@ -92,7 +95,10 @@ def test_registers_to_be_written_and_read_by_hand_are_where_the_page_says() -> N
     assert (int(address), len(numbers)) == (first, timer + 2 - first)
     assert numbers[points["704.WSet"][0] - first + 1] == 3000
     assert numbers[timer - first + 1] == 20
-    assert int(power) == 40_000 + MeterDevice(Wires.create(None)).image.cell("203.W").offset_bytes // 2
+    assert (
+        int(power)
+        == 40_000 + MeterDevice(Plant(plant_spec(load(DEMO_SITE))), "meter").image.cell("203.W").offset_bytes // 2
+    )
 
 
 def test_quoted_files_exist() -> None:

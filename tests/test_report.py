@@ -11,7 +11,7 @@ from rich.console import Console
 from hil.judge import Verdict
 from hil.ledger import Outcome
 from hil.report import Point, page
-from hil.summary import Figures, Summary, decode, encode
+from hil.summary import Figures, Summary, decode, encode, told
 from hil.svg import Band, Line, Stretch, legend, plot, ribbon
 from hil.view import closing
 from tests.test_view import a_frame
@@ -172,10 +172,11 @@ def test_failed_run_says_so_and_names_what_failed() -> None:
             an_outcome(bit=False, seen="poi_limit never bound"),
             an_outcome(bit=None, seen="not played to its end"),
         ),
-        verdicts=(a_verdict(held=False),),
+        verdicts=(a_verdict(held=False, tested=False),),
     )
     text = read(page(summary, a_site(), points())).text
     assert "The run failed." in text
+    assert "1.2 s from 4.0 s on" in text, "what does not hold is shown even where its case never came up"
     assert "NO: poi_limit binds; seen: poi_limit never bound" in text
     assert "not played" in text
 
@@ -219,7 +220,8 @@ def test_summary_survives_json_with_every_field_filled() -> None:
 def test_closing_tables_tell_the_same_on_a_terminal(width: int) -> None:
     console = Console(width=width, record=True, file=None, force_terminal=False)
     with console.capture() as captured:
-        console.print(closing(a_summary(verdicts=(a_verdict(), a_verdict(tested=False), a_verdict(held=False)))))
+        verdicts = (a_verdict(), a_verdict(invariant="ramp", tested=False), a_verdict(invariant="i3", held=False))
+        console.print(closing(a_summary(verdicts=verdicts)))
     text = captured.get()
     assert max(len(row) for row in text.splitlines()) <= width
     for part in (
@@ -227,7 +229,26 @@ def test_closing_tables_tell_the_same_on_a_terminal(width: int) -> None:
         "export",
         "every invariant held and every phase happened",
         "report.html",
-        "not tested",
+        "not put to the test by this story: ramp",
         "NO",
     ):
         assert part in text
+    assert not re.search(r"│ ramp\b", text), "what was not tested has no line in the table"
+
+
+def test_invariants_that_were_not_put_to_the_test_are_named_below_the_table() -> None:
+    says = "no unit charges another"
+    summary = a_summary(verdicts=(a_verdict(), a_verdict(invariant="units_opposed", says=says, tested=False)))
+    text = read(page(summary, a_site(), points())).text
+    assert says not in text
+    assert "Not put to the test by this story: units_opposed" in text
+    assert "Not put to the test" not in read(page(a_summary(), a_site(), points())).text
+
+
+def test_a_run_that_was_stopped_says_so_unless_something_failed_before() -> None:
+    stopped = a_summary(exit_code=1, interrupted=True, outcomes=(an_outcome(), an_outcome(bit=None)))
+    assert told(stopped) == "the run was stopped before its end"
+    assert told(msgspec.structs.replace(stopped, outcomes=(an_outcome(bit=False),))) == "the run failed"
+    assert told(msgspec.structs.replace(stopped, verdicts=(a_verdict(held=False),))) == "the run failed"
+    assert told(msgspec.structs.replace(stopped, interrupted=False)) == "the run failed"
+    assert told(a_summary(interrupted=True)) == "every invariant held and every phase happened"

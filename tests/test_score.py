@@ -2,8 +2,9 @@
 
 import math
 import random
+import statistics
 
-from hil.score import pjm_score, rms
+from hil.score import BLOCK, FLAT, pjm_score, rms
 
 
 def a_signal(seed: int = 7, samples: int = 360) -> list[float]:
@@ -64,3 +65,25 @@ def test_blocks_with_uncounted_samples_are_left_out() -> None:
     assert some is not None
     assert some.blocks == 9
     assert pjm_score(signal, signal, [False] * len(signal)) is None
+
+
+def test_correlation_is_the_best_within_five_minutes_whatever_the_level() -> None:
+    rng = random.Random(3)
+    asked = [0.5 + x / 3 for x in a_signal(seed=5, samples=2 * BLOCK)]
+    delivered = [0.2 + 0.6 * x + rng.gauss(0, 0.1) for x in [0.0] * 4 + asked[:-4]]
+    rs = [statistics.correlation(asked[:BLOCK], delivered[lag : lag + BLOCK]) for lag in range(BLOCK + 1)]
+    score = pjm_score(asked, delivered, all_counted(asked))
+    assert score is not None
+    assert math.isclose(score.correlation, max(rs))
+    assert math.isclose(score.delay, 1 - rs.index(max(rs)) / BLOCK)
+
+
+def test_signal_is_flat_below_a_hundredth_of_rated_and_then_its_slope_is_compared() -> None:
+    # +-w about 0.5 has a deviation of w; a follower that does the opposite correlates with -1 within a shift of one
+    for width, flat in ((FLAT * 0.99, True), (FLAT * 1.01, False)):
+        asked = [0.5 + width * (1 if place % 2 else -1) for place in range(2 * BLOCK)]
+        rising = [0.3 + 0.3 * place / (BLOCK - 1) for place in range(2 * BLOCK)]
+        score = pjm_score(asked, rising, all_counted(asked))
+        assert score is not None
+        slopes = abs((asked[BLOCK - 1] - asked[0]) / BLOCK - 0.3 / BLOCK)
+        assert math.isclose(score.correlation, 1 - slopes) is flat

@@ -13,10 +13,12 @@ from pathlib import Path
 from controller.app.sitefile import load
 from controller.journal import read, replay
 from controller.link.modbus_server import Request
-from hil.devices import BatteryDevice, Device, InverterDevice, MeterDevice
-from hil.judge import Allowed, Judge
-from hil.regulation import DEMO_SITE
-from hil.wires import Wires
+from hil.devices import InverterDevice
+from hil.judge import INVARIANTS, Allowed, Judge
+from hil.plant.site import Plant
+from hil.run.fit import plant_spec
+from hil.run.host import Host
+from hil.stage import DEMO_SITE
 
 SEED = 20260715
 KILLS = 15
@@ -26,11 +28,10 @@ LIFE_S = 20  # at most, from the start of a process to its control of the site o
 HOST = "127.0.0.1"
 
 
-class Killing(InverterDevice):
-    """An inverter that kills the controller in the moment of a request."""
+class Killing:
+    """A hook of the inverter that kills the controller in the moment of a request."""
 
-    def __init__(self, wires: Wires) -> None:
-        super().__init__(wires)
+    def __init__(self) -> None:
         self._victim = 0
         self._left = 0
         self._controlled = False  # count only from the first set point on
@@ -39,8 +40,10 @@ class Killing(InverterDevice):
         """Kill pid in the moment of that request, counted from its first one or from its first set point on."""
         self._victim, self._left, self._controlled = pid, after_requests, not in_control
 
-    def answer(self, request: Request) -> bytes | int | None:
-        answer = super().answer(request)
+    def asked(self, request: Request) -> Request:
+        return request
+
+    def answered(self, request: Request, answer: bytes | int | None) -> bytes | int | None:
         self._controlled = self._controlled or (request.function == 16 and request.count > 4)
         if self._victim and self._controlled:
             self._left -= 1
@@ -58,12 +61,12 @@ async def until(condition: Callable[[], bool], within_s: float, what: str) -> No
         await asyncio.sleep(0.01)
 
 
-def a_site(folder: Path, devices: dict[str, Device]) -> Path:
+def a_site(folder: Path, device_ports: dict[str, int]) -> Path:
     """Write the demo's site with short leases, at the ports of these devices, steady at DEFAULT_W without a utility."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
-        ports = {8502: probe.getsockname()[1], 8503: devices["inverter"].port}
-    ports |= {8504: devices["meter"].port, 8505: devices["battery"].port}
+        ports = {8502: probe.getsockname()[1], 8503: device_ports["inverter"]}
+    ports |= {8504: device_ports["meter"], 8505: device_ports["battery"]}
     text = DEMO_SITE.read_text()
     for known, port in ports.items():
         text = text.replace(f":{known}", f":{port}")
@@ -76,24 +79,28 @@ def a_site(folder: Path, devices: dict[str, Device]) -> Path:
 
 
 @contextlib.asynccontextmanager
-async def plant(folder: Path) -> AsyncIterator[tuple[Killing, Path]]:
+async def serving(folder: Path) -> AsyncIterator[tuple[Plant, Killing, Path]]:
     """Run the devices and judge the plant for as long as the block lasts."""
-    wires = Wires.create(None)
-    inverter = Killing(wires)
-    devices: dict[str, Device] = {"inverter": inverter, "meter": MeterDevice(wires), "battery": BatteryDevice(wires)}
-    for device in devices.values():
-        await device.start(HOST, 0)
-    site = a_site(folder, devices)
-    judge, loop = Judge(load(site), Allowed(expiry_s=2.5 + WATCHDOG_S)), asyncio.get_running_loop()
+    loop, demo, killing = asyncio.get_running_loop(), load(DEMO_SITE), Killing()
+    plant = Plant(plant_spec(demo), start_s=loop.time())
+    host = Host(demo, plant)
+    await host.start()
+    inverter = host.devices["inverter"]
+    assert isinstance(inverter, InverterDevice)
+    inverter.hooks.append(killing)
+    site = a_site(folder, host.ports)
+    # Whoever is killed again and again has set points that go to and fro: their way is nobody's limit cycle.
+    judge = Judge(load(site), Allowed(expiry_s=2.5 + WATCHDOG_S), INVARIANTS.keys() - {"travel"})
 
     async def judging() -> None:
         while True:
-            judge.sample(loop.time(), wires, None)
+            plant.advance(loop.time())
+            judge.sample(plant.truth())
             await asyncio.sleep(0.05)
 
-    tasks = [loop.create_task(work) for work in (*(device.run() for device in devices.values()), judging())]
+    tasks = [loop.create_task(host.run()), loop.create_task(judging())]
     try:
-        yield inverter, site
+        yield plant, killing, site
         assert not [task for task in tasks if task.done()]
         broken = [verdict for verdict in judge.verdicts() if not verdict.held]
         assert not broken, "\n".join(f"{verdict.says}: {verdict.where}" for verdict in broken)
@@ -101,8 +108,7 @@ async def plant(folder: Path) -> AsyncIterator[tuple[Killing, Path]]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for device in devices.values():
-            await device.close()
+        await host.close()
 
 
 async def start(site: Path) -> asyncio.subprocess.Process:
@@ -133,16 +139,16 @@ async def test_the_controller_may_be_killed_at_any_moment(tmp_path: Path) -> Non
     print(f"seed {SEED}")
     chance = random.Random(SEED)
     journal = tmp_path / "journal"
-    async with plant(tmp_path) as (inverter, site):
-        wires, known = inverter.wires, 0
+    async with serving(tmp_path) as (plant, killing, site):
+        known = 0
 
         def delivers(power_w: int) -> Callable[[], bool]:
-            return lambda: abs(wires["inverter_w"] - power_w) < 100
+            return lambda: abs(plant.value("inverter.ac_w") - power_w) < 100
 
         for number in range(KILLS):
             process = await start(site)
             in_control = number % 3 > 0  # a third dies before it ever controlled the site
-            inverter.will_kill(process.pid, chance.randrange(1, 40 if in_control else 15), in_control=in_control)
+            killing.will_kill(process.pid, chance.randrange(1, 40 if in_control else 15), in_control=in_control)
             assert await ended(process, site) == -signal.SIGKILL
             now = recorded(journal)
             assert now >= known + in_control

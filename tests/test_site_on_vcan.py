@@ -3,15 +3,18 @@
 import logging
 import subprocess
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
 from controller.journal import replay
 from hil.clock import run_virtual
-from hil.lockstep import Lockstep, lockstep
+from hil.run.host import Host
+from hil.run.lockstep import Lockstep, lockstep
 from hil.vcan import MAKE_ONE, interface
-from tests.test_site_runs import a_demo_site, faults, until
+from tests.test_site_runs import a_demo_site, faults, pulled, true_w, until
 
 OWN = "vcan-linepack"  # of the tests that take it down or away
 FOLLOWED_W = 3900
@@ -50,13 +53,14 @@ def play(folder: Path, can: str, story: Callable[[Lockstep], Awaitable[None]]) -
     """Let the site follow an order, run the story, and replay the journal."""
 
     async def main() -> None:
-        async with lockstep(a_demo_site(), folder, can=can) as bench:
-            bench.wires["load_set_w"] = 4000
+        async with lockstep(a_demo_site(), folder) as bench:
+            bench.plant.set("load_w", 4000)
             assert await bench.utility.ask(4000)
-            await until(bench, lambda: bench.wires["inverter_w"] > FOLLOWED_W, within_s=2)
+            await until(bench, lambda: true_w(bench) > FOLLOWED_W, within_s=2)
             await story(bench)
 
-    run_virtual(main())
+    with patch("hil.run.lockstep.Host", partial(Host, can=can)):
+        run_virtual(main())
     assert replay(folder / "journal").first is None
 
 
@@ -69,7 +73,7 @@ async def asked_for(bench: Lockstep, seconds: int) -> None:
 async def lost(bench: Lockstep, *named: str) -> None:
     """Check that the site stops and says why, and how the battery's link is told."""
     await asked_for(bench, 8)
-    assert abs(bench.wires["inverter_w"]) < 60
+    assert abs(true_w(bench)) < 60
     assert {"battery_stale", "link_down"} <= faults(bench)
     assert bench.service.decision is not None
     details = [fault.detail for fault in bench.service.decision.faults if fault.fault == "link_down"]
@@ -79,7 +83,7 @@ async def lost(bench: Lockstep, *named: str) -> None:
 async def found(bench: Lockstep) -> None:
     """Check that the site follows again by itself and has nothing left to complain of."""
     await asked_for(bench, 40)
-    assert bench.wires["inverter_w"] > FOLLOWED_W
+    assert true_w(bench) > FOLLOWED_W
     assert faults(bench) == set()
 
 
@@ -90,8 +94,8 @@ def test_site_keeps_its_battery_over_a_minute_on_the_kernels_bus(
 
     async def story(bench: Lockstep) -> None:
         await asked_for(bench, 70)  # longer than a BMS without a keepalive keeps its contactor closed
-        assert bench.wires["contactor"] == 1
-        assert bench.wires["inverter_w"] > FOLLOWED_W
+        assert bench.plant.battery("battery").closed
+        assert true_w(bench) > FOLLOWED_W
         assert faults(bench) == set()
 
     play(tmp_path, vcan, story)
@@ -100,9 +104,9 @@ def test_site_keeps_its_battery_over_a_minute_on_the_kernels_bus(
 
 def test_pulled_battery_on_the_kernels_bus_stops_the_unit_and_comes_back(tmp_path: Path, vcan: str) -> None:
     async def story(bench: Lockstep) -> None:
-        bench.wires["bms_cable"] = 0
+        plug_in = pulled(bench, "battery")
         await lost(bench, "no frame for 2500 ms")
-        bench.wires["bms_cable"] = 1
+        plug_in()
         await found(bench)
 
     play(tmp_path, vcan, story)

@@ -22,6 +22,8 @@ from controller.link.modbus_server import ILLEGAL_ADDRESS, ModbusServer, Request
 from controller.link.sunspec import CLEAN_MS, SunSpecLink
 from controller.link.sunspec_discovery import MODELS_MAX, discover, spans
 from controller.model import AnyReading, Battery, Command, FaultName, Inverter, Meter, Profile
+from hil.clock import VirtualLoop
+from hil.run.kill import Process
 from tests.modbus_peer import virtual
 
 END = struct.pack(">HH", 0xFFFF, 0)
@@ -467,6 +469,34 @@ async def test_a_battery_behind_sunspec_is_read_with_its_storage_model() -> None
     assert isinstance(told, Battery)
     assert (told.soc_bp, told.soh_bp, told.voltage_mv, told.contactor_closed) == (6100, 9800, 51_000, True)
     assert inbox.notices == []
+
+
+@virtual
+async def test_a_reading_is_as_old_as_the_first_reply_that_it_is_made_of() -> None:
+    bank = {"ID": 802, "L": 62, "SoC": 61, "SoC_SF": 0, "V": 51, "V_SF": 0, "State": 3, "Evt1": 0}
+    storage = {"ID": 713, "L": 7, "WHRtg": 100, "SoC": 60, "SoH": 98, "Pct_SF": 0, "WH_SF": 2}
+    device = Device(COMMON, storage, bank)
+    loop, crossed, asked_ms = asyncio.get_running_loop(), refuses_to_cross(device), []
+    assert isinstance(loop, VirtualLoop)
+    process, inbox = Process(loop), Inbox()
+
+    def rule(request: Request) -> int | None:
+        if len(inbox.readings) == 2:
+            asked_ms.append(int(loop.time() * 1000))
+            process.stall(0.15 if len(asked_ms) == 2 else 0)  # the second reply waits in its socket
+        return crossed(request)
+
+    device.rule = rule
+    await device.listen()
+    line = ModbusLine("127.0.0.1", device.port, timeout_ms=200)
+    link = SunSpecLink(line, 1, "device", BATTERY_PROFILE, poll_ms=POLL_MS, inbox=inbox, clock=Clock())
+    process.start(link.run(), "link")
+    await inbox.readings_more(3)
+    assert len(asked_ms) == 2, "two models, two requests"
+    assert inbox.readings[2].heard_ms == asked_ms[0]
+    assert int(loop.time() * 1000) >= asked_ms[1] + 149
+    await process.leave()
+    await device.server.close()
 
 
 @virtual

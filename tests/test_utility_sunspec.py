@@ -314,6 +314,29 @@ def test_door_wakes_by_itself_at_reversion_and_at_the_lease_after_it() -> None:
     assert told == [(0, "900 W"), (5000, "900 W"), (12_000, "-100 W"), (72_000, "withdrawn")]
 
 
+# a controller that stood still
+
+
+def test_what_waited_while_the_controller_stood_still_is_refused_as_busy_and_reads_go_on(master: Master) -> None:
+    still_ms = 2 * battery_site().cycle_ms + 1000
+    master.door.tick()
+    master.clock.ms += still_ms
+    assert master.write(W704_WSetEna=1, W704_WSetMod=1, W704_WSet=1000) == b"", "two cycles and 1 s are borne"
+    master.door.tick()
+    master.clock.ms += still_ms + 1
+    before, calls = master.image(), list(master.book.calls)
+    assert master.write(W704_WSet=3000) == 6
+    assert master.write(W715_ControllerHb=5) == 6
+    master.door.tick()  # the first after it; a connection that waited to be accepted comes later still
+    assert master.write(BOB, W704_WSet=3000) == 6
+    assert (master.value("704.WSet"), master.value("715.ControllerHb"), master.book.calls) == (1000, 0, calls)
+    assert len(master.image()) == len(before)
+    master.clock.ms += 1
+    master.door.tick()
+    assert master.write(W704_WSet=3000) == b""
+    assert master.book.orders["wset"].low_w == 3000
+
+
 # two clients
 
 

@@ -1,23 +1,65 @@
-"""Which calendar window is open. The wall clock picks windows and nothing else; after a jump they are chosen anew."""
+"""Which calendar window is open. The wall clock picks windows and nothing else; after a jump they are chosen anew.
+
+Laws:
+- A window opens when local clocks show its start. A time that comes twice is meant the first time; one that is skipped
+  is counted from before the change, so 02:30 is 03:30 on that day (RFC 5545, 3.3.5).
+- It lasts real minutes. A whole day is a day of the calendar, of 23 or 25 hours at a change (RFC 5545, 3.3.6).
+- Before the wall clock has been set no window is open: a date before RELEASED is none.
+"""
 
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+import msgspec
 from apscheduler.triggers.cron import CronTrigger
 
 from controller.model import Site
 
 MINUTE_MS = 60_000
+RELEASED = datetime(2026, 1, 1, tzinfo=UTC)  # the year of this release: a machine without a clock starts long before
+SHIFT = timedelta(hours=2)  # the largest change of the clocks: Antarctica/Troll
+DAY = timedelta(days=1)
+
+
+class _Window(msgspec.Struct, frozen=True, kw_only=True):
+    """One window. starts: its cron line, read as if clocks never changed."""
+
+    starts: CronTrigger
+    zone: ZoneInfo
+    length: timedelta
+    program: str
+
+    def open(self, now: datetime) -> bool:
+        """Tell whether the window is open at now, UTC."""
+        local = now.astimezone(self.zone).replace(tzinfo=UTC)
+        start = self.starts.get_next_fire_time(None, local - self.length - SHIFT)
+        while start is not None and start <= local + SHIFT:
+            if self._utc(start) <= now < self._end(start):
+                return True
+            start = self.starts.get_next_fire_time(start, start)
+        return False
+
+    def _end(self, start: datetime) -> datetime:
+        days = self.length // DAY * DAY
+        return self._utc(start + days) + (self.length - days)
+
+    def _utc(self, local: datetime) -> datetime:
+        return local.replace(tzinfo=self.zone, fold=0).astimezone(UTC)
 
 
 class Calendar:
-    """The site's windows. Cron lines are read by APScheduler's trigger, which knows time zones and their shifts."""
+    """The site's windows. Cron lines are read by APScheduler's trigger."""
 
     def __init__(self, site: Site) -> None:
         """Take the windows of the site file."""
         zone = ZoneInfo(site.timezone)
         self._windows = [
-            (CronTrigger.from_crontab(window.start, timezone=zone), timedelta(minutes=window.minutes), window.program)
+            _Window(
+                starts=CronTrigger.from_crontab(window.start, timezone=UTC),
+                zone=zone,
+                length=timedelta(minutes=window.minutes),
+                program=window.program,
+            )
             for window in site.window
         ]
         self._minute = -1
@@ -31,8 +73,6 @@ class Calendar:
         return self._program
 
     def _choose(self, now: datetime) -> str:
-        for trigger, length, program in self._windows:
-            opened = trigger.get_next_fire_time(None, now - length + timedelta(milliseconds=1))
-            if opened is not None and opened <= now:
-                return str(program)
-        return ""
+        if now < RELEASED:
+            return ""
+        return next((window.program for window in self._windows if window.open(now)), "")

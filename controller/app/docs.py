@@ -5,7 +5,7 @@ A generated part stands between `<!-- NAME -->` and `<!-- /NAME -->`; NAME is a 
 
 import pkgutil
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -89,9 +89,9 @@ PARTS: dict[str, Callable[[], str]] = {
 }
 
 
-def current(text: str) -> str:
+def current(text: str, parts: Mapping[str, Callable[[], str]] = PARTS) -> str:
     """Return the page with its generated parts made anew. Raises ValueError where a part's marks are missing."""
-    for name, part in PARTS.items():
+    for name, part in parts.items():
         head, begin, rest = text.partition(f"<!-- {name} -->\n")
         _, end, tail = rest.partition(f"<!-- /{name} -->")
         if not begin or not end:

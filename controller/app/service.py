@@ -10,19 +10,17 @@ from pathlib import Path
 import msgspec
 
 from controller.app.board import Board
-from controller.app.calendar import Calendar
+from controller.app.decider import Decider
 from controller.app.outlet import Outlet
 from controller.app.wiring import links
-from controller.engine import step
-from controller.gate import check
+from controller.gate import Verdict, check
 from controller.journal import Entry, JournalError, JournalWriter
 from controller.link.clock import Clock
-from controller.model import FAULTS, Command, Decision, Site, Snapshot, State
+from controller.model import FAULTS, Decision, Site, Snapshot, State
 from controller.utility.sunspec import SunSpecDoor
 
 log = logging.getLogger("linepack")
 
-CLOCK_JUMP_MS = 2000
 SYNC_EVERY_MS = 5000
 REST_MS = 2000  # to bring the inverters to 0 W before an ordinary end
 WRITE_MAX_MS = 10_000  # longer than turn and reply together with the shipped profiles, whose time-out is 1 s
@@ -52,30 +50,41 @@ class Service:
         self.board = Board(site, self.clock, self._wake)
         self.links = links(site, self.board, self.clock)
         self.door = SunSpecDoor(site, self.board, self.clock)
-        self.snapshot: Snapshot | None = None
-        self.decision: Decision | None = None
-        self._state = state or State()
+        self._decider = Decider(site, self.board, self.clock, state)
+        self._ceased = state.ceased if state else ""
         self._journal_at = base / site.journal.directory
         self._journal: JournalWriter | None = None
         self._notify, self._sync_off_loop = notify, sync_off_loop
-        self._calendar = Calendar(site)
         self._outlets = {
             unit.inverter: Outlet(unit.inverter, self.links[unit.inverter], self.board, self.clock)
             for unit in site.unit
         }
         self._changed, self._decided = asyncio.Event(), asyncio.Event()
         self._unrecorded: deque[Entry] = deque()  # at most the decisions of one turn of the loop
-        self.decisions = 0
         self._synced = True  # what was flushed last is on the disk
-        self._utc_offset_ms: int | None = None
         self._told: dict[tuple[str, str], bool] = {}
         self._resting = False
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """What the last decision knew, None before the first."""
+        return self._decider.snapshot
+
+    @property
+    def decision(self) -> Decision | None:
+        """The last decision, None before the first."""
+        return self._decider.decision
+
+    @property
+    def decisions(self) -> int:
+        """How many decisions were made since the start."""
+        return self._decider.decisions
 
     async def run(self) -> None:
         """Connect, decide, write, until cancelled. Raises whatever made a cycle fail."""
         await self.door.start()
-        if self._state.ceased:
-            self.door.cease(self._state.ceased)
+        if self._ceased:
+            self.door.cease(self._ceased)
         try:
             async with asyncio.TaskGroup() as group:
                 for name, link in self.links.items():
@@ -103,7 +112,7 @@ class Service:
         if self.snapshot is None or self.decision is None:
             return
         still = (msgspec.structs.replace(one, power_w=0, running=False) for one in self.decision.commands)
-        self._write(self.snapshot, tuple(still))
+        self._write(check(self.site, self.snapshot, tuple(still)))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(REST_MS / 1000):
                 for outlet in self._outlets.values():
@@ -150,27 +159,19 @@ class Service:
         """Freeze, decide, check, hand to the outlets."""
         if self._resting:
             return
-        utc_ms = self.clock.utc_ms()
-        self._watch_clock(utc_ms)
-        snapshot = self.board.freeze(self._calendar.program(utc_ms))
-        before = self._state
-        self._state, decision = step(self.site, before, snapshot)
-        self._write(snapshot, decision.commands)
-        self.snapshot, self.decision = snapshot, decision
-        self._unrecorded.append(Entry(seq=self.decisions, state=before, snapshot=snapshot, decision=decision))
-        self.decisions += 1
+        entry, verdicts = self._decider.decide()
+        self._write(verdicts)
+        self._unrecorded.append(entry)
         self._decided.set()
 
-    def _write(self, snapshot: Snapshot, commands: tuple[Command, ...]) -> None:
-        """Hand to the outlets what the gate lets pass."""
-        for verdict in check(self.site, snapshot, commands):
-            device = verdict.command.device
+    def _write(self, verdicts: tuple[Verdict, ...]) -> None:
+        """Hand to the outlets what the gate let pass."""
+        for verdict in verdicts:
+            outlet = self._outlets[verdict.command.device]
             if verdict.refused:
-                self._outlets[device].forget()
-                self.board.noticed("command_refused", device, verdict.refused)
+                outlet.forget()
             else:
-                self._outlets[device].put(verdict.command)
-                self.board.noticed("command_refused", device, None)
+                outlet.put(verdict.command)
 
     async def _on_decided(self) -> None:
         """Tell and record what was decided, after its commands are on their way."""
@@ -211,13 +212,6 @@ class Service:
                 self.board.noticed("journal_full", "journal", str(error))
             else:
                 self._synced = True
-
-    def _watch_clock(self, utc_ms: int) -> None:
-        offset_ms = utc_ms - self.clock.now_ms()
-        known_ms, self._utc_offset_ms = self._utc_offset_ms, offset_ms
-        jumped_ms = 0 if known_ms is None else offset_ms - known_ms
-        detail = f"by {jumped_ms / 1000:+.1f} s" if abs(jumped_ms) > CLOCK_JUMP_MS else None
-        self.board.noticed("clock_jumped", "controller", detail)
 
     def _tell(self, decision: Decision) -> None:
         """Log once when a fault begins and once when it is over."""

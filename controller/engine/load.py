@@ -41,7 +41,8 @@ def estimate(site: Site, state: State, snapshot: Snapshot, meter: Meter | None) 
     limits; beyond them the worse of it and of the last undisturbed sample is taken, so that a limit is kept at once.
     A move is in flight until meter and inverters were sampled after it: an inverter that pauses does not show it yet.
     """
-    if meter is None or snapshot.poi_battery_w is None or implausible(site, snapshot, meter):
+    doubted = snapshot.now_ms < state.trust.until_ms
+    if meter is None or snapshot.poi_battery_w is None or doubted or implausible(site, snapshot, meter):
         return Load(
             low_w=None,
             high_w=None,

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
-from controller.engine import load, watch
+import msgspec
+
+from controller.engine import load, trust, watch
 from controller.engine.fold import Envelope, fold
 from controller.engine.share import share
 from controller.model import (
@@ -31,6 +33,7 @@ MOVE_W = 50
 def step(site: Site, state: State, snapshot: Snapshot) -> tuple[State, Decision]:
     """Decide once. Never raises for anything a snapshot may hold; takes no time from anywhere but the snapshot."""
     readings = {reading.device: reading for reading in snapshot.readings}
+    state = msgspec.structs.replace(state, trust=trust.look(site, state, snapshot, readings))
     faults = watch.standing(state.standing, watch.conditions(site, state, snapshot, readings), snapshot.now_ms)
     meter = readings.get(site.poi.meter)
     meter = meter if isinstance(meter, Meter) else None
@@ -54,6 +57,7 @@ def step(site: Site, state: State, snapshot: Snapshot) -> tuple[State, Decision]
         net_load_w=seen_load.net_load_w,
         net_load_sampled_ms=seen_load.sampled_ms,
         balance_w=seen_load.balance_w,
+        trust=state.trust,
         standing=faults,
     )
     return after, decision

@@ -34,6 +34,8 @@ def conditions(site: Site, state: State, snapshot: Snapshot, readings: Mapping[s
         found.append(("meter_stale", site.poi.meter, _age(ages.get(site.poi.meter))))
     elif wrong := load.implausible(site, snapshot, meter):
         found.append(("meter_implausible", site.poi.meter, wrong))
+    elif snapshot.now_ms < state.trust.until_ms:
+        found.append(("meter_not_following", site.poi.meter, ""))
     for unit in site.unit:
         inverter = readings.get(unit.inverter)
         if isinstance(inverter, Inverter):

@@ -3,6 +3,7 @@
 Laws:
 - No thread, no time-out inside a driver, no timer that would keep the battery convinced while the controller hangs.
 - One wake-up takes all frames that wait, up to DRAIN_FRAMES, and tells at most one reading.
+- A frame carries no time and is taken for one of now; so what waited while the controller stood still is thrown away.
 - An open bus that tells nothing is opened anew: a socket survives neither an unplugged adapter nor a lost cable.
 """
 
@@ -29,6 +30,8 @@ FLOOD_IDENTIFIERS = 4096  # told apart in one window; an 11-bit bus has 2048
 WINDOW_MS = 1000
 KEEPALIVE_MS = 750  # at least between two: one each second is due, and a cycle of 1 s that ends early has its own
 TOLD_MS = 2000  # a passing fault is told this long
+AWAKE_MS = 400  # the loop shows so often that it runs; what comes so soon after a stall may have waited in an adapter
+STILL_MS = 1500  # longer without a sign of it is a stall
 BUS_OFF = 0x40  # class bit of a kernel error frame (linux/can/error.h)
 
 logging.getLogger("can").setLevel(logging.CRITICAL)  # what it has to say is raised, and told as link_down
@@ -107,6 +110,8 @@ class CanLink:
         self._lost: asyncio.Future[str] | None = None
         self._heard_ms: int | None = None  # the last frame of this opening
         self._kept_ms: int | None = None  # the last keepalive
+        self._awake_ms = 0  # when the loop last ran
+        self._deaf_until_ms = 0  # no frame before is believed
         self._window_ms = 0
         self._counts: dict[int, int] = {}  # frames of each identifier in this window
         self._held: dict[int, bytes] = {}  # the newest surplus frame of each flooding identifier
@@ -166,26 +171,34 @@ class CanLink:
     async def _silence(self, lost: asyncio.Future[str]) -> str:
         """Wait until the bus is lost or has told nothing for as long as a reading lives; return which."""
         stale_ms = self._profile.stale_after_ms
-        opened_ms = self._clock.now_ms()
+        self._awake_ms = opened_ms = self._clock.now_ms()
         while True:
             since_ms = opened_ms if self._heard_ms is None else self._heard_ms
             left_ms = since_ms + stale_ms - self._clock.now_ms()
             if left_ms <= 0:
                 return f"no frame for {stale_ms} ms; it is opened anew"
-            await asyncio.wait((lost,), timeout=left_ms / 1000)
+            await asyncio.wait((lost,), timeout=min(left_ms, AWAKE_MS) / 1000)
             if lost.done():
                 return lost.result()
+            self._wake(self._clock.now_ms())
             self._publish()
 
     def _lose(self, reason: str) -> None:
         if self._lost is not None and not self._lost.done():
             self._lost.set_result(reason)
 
+    def _wake(self, now_ms: int) -> None:
+        """Note that the loop runs. After a stall, throw away what waited and what still comes of it."""
+        if now_ms - self._awake_ms > STILL_MS:
+            self._deaf_until_ms, self._held = now_ms + AWAKE_MS, {}
+        self._awake_ms = now_ms
+
     def _drain(self, bus: can.BusABC) -> None:
         """Take the frames that wait. What a bounded buffer keeps from the selector is taken in the next turn."""
         if bus is not self._bus:
             return
         now_ms = self._clock.now_ms()
+        self._wake(now_ms)
         due = now_ms - self._window_ms >= WINDOW_MS and self._renew(now_ms)
         try:
             for _ in range(DRAIN_FRAMES):
@@ -212,7 +225,7 @@ class CanLink:
         if self._heard_ms is None:
             self._tell("link_down", None)
         self._heard_ms = now_ms
-        if message.is_remote_frame or message.is_fd:
+        if message.is_remote_frame or message.is_fd or now_ms < self._deaf_until_ms:
             return False
         identifier = message.arbitration_id | EXTENDED if message.is_extended_id else message.arbitration_id
         if self._floods(identifier):
@@ -239,6 +252,7 @@ class CanLink:
     def _release(self) -> None:
         if self._bus is not None:
             now_ms = self._clock.now_ms()
+            self._wake(now_ms)
             self._report(self._renew(now_ms), now_ms)
 
     def _renew(self, now_ms: int) -> bool:

@@ -6,6 +6,8 @@ Laws:
   outstanding; everything else is counted and skipped, and the good reply behind it still arrives.
 - A caller that gives up frees its place in the queue, but the wire stays taken until the device has answered or the
   deadline has passed: many devices lose the second of two requests.
+- A reply that is taken after its deadline is no reply, also where it came in time and the controller stood still:
+  nobody can tell how old it is.
 - Nothing reconnects by itself. The owner calls connect() and waits backoff_s() between attempts.
 
 pymodbus brings the transport. Its own transactions are not used: they would queue writes behind reads, wait out the
@@ -300,7 +302,11 @@ class ModbusLine:
         if not client.connected:
             self._turns.give()
             raise LinkError(f"{request.what}: not sent, the connection was lost before its turn came")
+        loop = asyncio.get_running_loop()
+        due_s = loop.time() + self._timeout_ms / 1000
         reply = await asyncio.shield(self._send(client, request))
+        if loop.time() > due_s and not isinstance(reply, str):
+            reply = f"its reply was taken later than {self._timeout_ms} ms after it; check the controller's own load"
         if isinstance(reply, str):
             doubt = "; it may have been carried out all the same" if command else ""
             raise LinkError(f"{request.what}: {reply}{doubt}")

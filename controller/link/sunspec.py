@@ -4,6 +4,7 @@ Laws:
 - Every poll reads the header in front of the points it believes. A header that changed means the map moved: the device
   is discovered anew. A connection that was renewed by anyone means the same.
 - The device met first stays the device of this address: another Mn, Md or SN gives no readings and gets no writes.
+- A reading is as old as the first reply that it is made of, so that a pause between two of them cannot make it fresh.
 - Nothing is written before a reading was heard on the present connection, nor while the device is in local control.
 - The heartbeat of 715 is written only when the supervised loop has ticked since the last one.
 """
@@ -208,9 +209,12 @@ class SunSpecLink:
     async def _poll(self) -> None:
         if self._line.counters.connects != self._connects:
             raise _StartOver("the connection was renewed")
+        heard_ms = None
         for span in spans(self._fast, joined=self._joined):
             await self._read(span)
-        self._tell(self._clock.now_ms())
+            heard_ms = self._clock.now_ms() if heard_ms is None else heard_ms
+        assert heard_ms is not None, "_open lets no device pass that has nothing to poll"
+        self._tell(heard_ms)
         self._withdraw_passed()
         await self._read_settings()
         await self._heartbeat()

@@ -9,7 +9,7 @@ Laws:
 To add a word: a struct in the file of its kind, exported here, and a line in the README's glossary.
 """
 
-from controller.model.decision import Bound, Command, Decision, Share, Standing, State, Unmet
+from controller.model.decision import Bound, Command, Decision, Rest, Share, Standing, State, Trust, Unmet
 from controller.model.faults import FAULTS, Fault, FaultName
 from controller.model.orders import Limit, Order
 from controller.model.profile import Profile
@@ -41,12 +41,14 @@ __all__ = [
     "Profile",
     "Ramp",
     "Reading",
+    "Rest",
     "Share",
     "Sight",
     "Site",
     "Snapshot",
     "Standing",
     "State",
+    "Trust",
     "Unit",
     "UnitSight",
     "Unmet",

@@ -71,6 +71,28 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     commands: tuple[Command, ...] = ()
 
 
+class Rest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A time in which the batteries together stood at one power, and the loads that the meter's samples gave in it."""
+
+    power_w: int
+    since_ms: int
+    low_w: int
+    high_w: int
+    compared: bool = False  # with the rest before it
+
+
+class Trust(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What speaks against the POI meter (engine/trust.py)."""
+
+    rest: Rest | None = None
+    before: Rest | None = None
+    missed: int = 0  # moves in a row that the meter did not show
+    turn_w: int | None = None  # the last farthest point of the target
+    heading: int = 0  # 1 up from there, -1 down, 0 not known yet
+    turned_ms: tuple[int, ...] = ()  # when the target turned back
+    until_ms: int = 0  # the meter is not believed before
+
+
 class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """All that one cycle hands to the next. The default is the state at start: nothing is assumed."""
 
@@ -81,5 +103,6 @@ class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     net_load_w: int | None = None  # load less generation at the last sample that no move of ours disturbed
     net_load_sampled_ms: int = 0
     balance_w: int | None = None  # what self-consumption covers
+    trust: Trust = Trust()
     standing: tuple[Standing, ...] = ()
     ceased: str = ""  # at a start only: who had ordered the site to cease when the last run ended

@@ -11,6 +11,7 @@ import msgspec
 FaultName = Literal[
     "meter_stale",
     "meter_implausible",
+    "meter_not_following",
     "inverter_stale",
     "battery_stale",
     "inverter_fault",
@@ -62,6 +63,14 @@ _ROWS = (
         means="the POI meter shows what this site cannot draw or feed: it is not believed, the worst load is assumed",
         check="the meter's scale and wiring, poi.load_max_w and poi.generation_max_w in the site file",
         clears_after_ms=5000,
+    ),
+    Fault(
+        name="meter_not_following",
+        response="narrow",
+        means="the batteries moved and the POI meter did not show it: it is late, frozen or wired the wrong way round; "
+        "it is not believed for a minute, the worst load is assumed",
+        check="the meter's own averaging and age, the direction and phase of its current transformers, power_sign in "
+        "its profile",
     ),
     Fault(
         name="inverter_stale",

@@ -6,6 +6,8 @@
   implemented, 3 on a value out of range, a not-implemented value, or a part of a multi-register point.
 - A read may start and end inside a point, and reads of not-implemented points succeed; beyond the map: exception 2.
 - With several clients the last valid write wins; the order names its writer and whom it took over from.
+- After the controller stood still, writes draw exception 6 until a tick follows another in time: what waited meanwhile
+  in a socket, or in a connection not yet accepted, was given up long ago by whoever sent it. Reads go on.
 - Stopped or put into standby, or not permitted to enter service (703.ES), the site ceases until the same register
   takes it back. EXIT_STANDBY ends a standby only, START ends both.
 
@@ -23,9 +25,11 @@ from controller.utility.sunspec_map import BASE, Refused
 from controller.utility.sunspec_site import UINT32_MAX, ratings, registers
 from controller.utility.sunspec_telemetry import Telemetry
 
-UNIT_NOT_HERE = 0x0B
+BUSY, UNIT_NOT_HERE = 6, 0x0B
 STOP, START, ENTER_STANDBY = 0, 1, 2
 NEVER_MS = 2**53  # a cease has no end of its own
+STILL_CYCLES = 2  # without a tick are ordinary: one may wait for a slow inverter
+STILL_MS = 1000  # more is a stall: a client's usual time-out
 
 
 class SunSpecDoor:
@@ -45,6 +49,9 @@ class SunSpecDoor:
         self._live: set[str] = set()  # names of the orders that were placed and not withdrawn
         self._stopped = self._standby = self._complained = False
         self._first_tick_ms: int | None = None
+        self._ticked_ms: int | None = None  # the last tick
+        self._late = False  # it came after a stall
+        self._still_ms = STILL_CYCLES * site.cycle_ms + STILL_MS
         self._server = ModbusServer(self.answer)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -82,6 +89,7 @@ class SunSpecDoor:
         self._lapse(now_ms)
         if self._first_tick_ms is None:
             self._first_tick_ms = now_ms
+        self._late, self._ticked_ms = self._stands_still(now_ms), now_ms
         beats = (now_ms - self._first_tick_ms) // 1000
         self._registers.put(self._own_heartbeat, beats % (UINT32_MAX + 1))
 
@@ -95,8 +103,11 @@ class SunSpecDoor:
             found = self._registers.read(request.address - BASE, request.count)
             return ILLEGAL_ADDRESS if found is None else found
         if request.function in (6, 16):
-            return self._write(request, now_ms)
+            return BUSY if self._late or self._stands_still(now_ms) else self._write(request, now_ms)
         return ILLEGAL_FUNCTION
+
+    def _stands_still(self, now_ms: int) -> bool:
+        return self._ticked_ms is not None and now_ms - self._ticked_ms > self._still_ms
 
     def _write(self, request: Request, now_ms: int) -> bytes | int:
         first = request.address - BASE

@@ -1,4 +1,4 @@
-"""The emulated battery: LFP modules with a BMS that speaks the Pylontech LV protocol on CAN.
+"""The emulated battery on the wire: a BMS that speaks the Pylontech LV protocol on CAN.
 
 Source: Pylontech CAN-Bus-protocol LV V1.2 (2018-04-08), with the discharge voltage in 0x351 bytes 6-7 and the fine
 state of charge in 0x355 bytes 4-5 that its followers added. Standard identifiers, little-endian, the whole set every
@@ -7,132 +7,140 @@ second; 0x351 at once when a limit moves by more than 5 %.
 
 from collections.abc import Callable
 from struct import pack as packed
-from typing import Literal
 
 from hil.devices.device import Device, loop_s
 from hil.devices.slcan import SlcanServer
 from hil.devices.socketcan import SocketcanServer
-from hil.plant.battery import Battery, Pack
-from hil.wires import Wires
+from hil.plant.battery import Battery
+from hil.plant.site import Plant
+from hil.wire.can import CanWire
 
 Frame = tuple[int, bytes]
 
 KEEPALIVE_ID = 0x305
 PERIOD_S = 1.0
+TICK_S = 0.1
 NOTICE_PCT = 5  # of the largest limit
 PAUSE_AFTER_S = 5.0  # YamBMS: frames stop this long after the last keepalive
 PAUSE_PERIOD_S = 30.0  # and are tried again this often
-OPEN_AFTER_S = 60.0  # Battery-Emulator and SMA: the time after which the other side counts as dead
 
-CHARGE_ENABLE, DISCHARGE_ENABLE, FORCE_CHARGE = 0x80, 0x40, 0x20  # 0x35C byte 0, bits 7, 6, 5
-INTERNAL_COMMUNICATION = 0x0800  # 0x359 byte 3 bit 3, as a little-endian word of bytes 2-3
-FORCE_CHARGE_BELOW, FORCE_CHARGE_UNTIL = 0.05, 0.10  # US2000B-Plus, bit 5
-TEMPERATURE_C = 25.0
-SOH_PCT = 100
+CHARGE_ENABLE, DISCHARGE_ENABLE, FORCE_CHARGE, FULL_CHARGE = 0x80, 0x40, 0x20, 0x08  # 0x35C byte 0, bits 7, 6, 5, 3
+# 0x359, alarms as a little-endian word of bytes 0-1 and 2-3 (warnings): the bit of each of the BMS's names.
+ALARM_BITS = {
+    "over_voltage": 0x0002,
+    "under_voltage": 0x0004,
+    "over_temperature": 0x0008,
+    "under_temperature": 0x0010,
+    "discharge_over_current": 0x0080,
+    "charge_over_current": 0x0100,
+    "system": 0x0800,  # in the word of the warnings: internal communication
+}
 
 
 class BatteryDevice(Device):
-    """The battery on its CAN bus.
-
-    can names an interface of the kernel to sit on; None listens on TCP as a serial adapter (slcan).
-    when_silent says what the BMS does without 0x305: "open" opens the contactor after 60 s until it is heard again,
-    "pause" stops sending after 5 s and tries one set every 30 s.
-    """
-
-    cable = "bms_cable"
+    """The battery on its CAN bus: can names an interface of the kernel to sit on; None listens on TCP as slcan."""
 
     def __init__(
         self,
-        wires: Wires,
+        plant: Plant,
+        name: str,
         *,
         now_s: Callable[[], float] = loop_s,
-        pack: Pack | None = None,
-        when_silent: Literal["open", "pause"] = "open",
+        wire: CanWire | None = None,
         can: str | None = None,
     ) -> None:
-        super().__init__(wires, now_s=now_s)
-        self.physics = Battery(pack, soc=wires["soc"])
+        super().__init__(plant, name, now_s=now_s)
+        self.part: Battery = plant.battery(name)
+        self.wire = wire or CanWire()
         self._bus = SlcanServer(self._hear) if can is None else SocketcanServer(self._hear, can)
         self.server = self._bus
-        self._pauses = when_silent == "pause"
-        self._silent_s = 0.0  # since the last keepalive
-        self._since_set_s = PERIOD_S
+        self._sent_s = float("-inf")
+        self._heard_s: float | None = None
         self._told_a = (0.0, 0.0)
-        self._force_charge = False
 
-    @property
-    def closed(self) -> bool:
-        """Whether the contactor is closed."""
-        return self._pauses or self._silent_s < OPEN_AFTER_S
-
-    def step(self, dt_s: float) -> None:
-        """Move energy, limits and the protocol's timers; send what is due."""
-        wires, physics = self.wires, self.physics
-        self._silent_s += dt_s
-        self._since_set_s += dt_s
-        reset = wires["reset_soc"]
-        if reset >= 0:
-            physics.energy_wh = min(1.0, reset) * physics.pack.capacity_wh
-            wires["reset_soc"] = -1.0
-            self._since_set_s = PERIOD_S
-        physics.step(dt_s, wires["inverter_dc_w"] if self.closed else 0.0)
-        limits_a = (physics.charge_max_a, physics.discharge_max_a) if self.closed else (0.0, 0.0)
-        wires["charge_max_a"], wires["discharge_max_a"] = limits_a
-        wires["contactor"] = self.closed
-        wires["soc"], wires["energy_wh"], wires["capacity_wh"] = (
-            physics.soc,
-            physics.energy_wh,
-            physics.pack.capacity_wh,
-        )
-        wires["pack_v"], wires["pack_a"] = physics.pack_v, physics.pack_a
-        self._send()
+    def tick(self) -> None:
+        """Send what is due."""
+        now_s = self.now_s()
+        late = self.wire.due(now_s)
+        if late:
+            self._bus.send(late)
+        period_s = PAUSE_PERIOD_S if self._paused(now_s) else PERIOD_S
+        limits_a = self._limits_a()
+        if now_s - self._sent_s >= period_s - TICK_S / 2:
+            self._sent_s, self._told_a = now_s, limits_a
+            self._send(self.frames(), now_s)
+        elif period_s == PERIOD_S and self._moved(limits_a):
+            self._told_a = limits_a
+            self._send((self._limits(),), now_s)
 
     def inject(self, lines: bytes) -> None:
         """Put slcan lines on the bus as they are, for tests: short frames, floods, contradictions."""
         self._bus.inject(lines)
 
     def frames(self) -> tuple[Frame, ...]:
-        """Return the whole set as the battery stands now."""
-        wires, pack, physics = self.wires, self.physics.pack, self.physics
-        soc = min(1.0, max(0.0, wires["soc"] + wires["soc_bias"]))
-        self._force_charge = soc < (FORCE_CHARGE_UNTIL if self._force_charge else FORCE_CHARGE_BELOW)
-        request = FORCE_CHARGE if self._force_charge else 0
-        request |= CHARGE_ENABLE if wires["charge_max_a"] > 0 else 0
-        request |= DISCHARGE_ENABLE if wires["discharge_max_a"] > 0 else 0
-        alarms = 0 if self.closed else INTERNAL_COMMUNICATION
-        volts, amps = round(100 * physics.pack_v), round(-10 * physics.pack_a)  # Pylontech counts charging positive
+        """Return the whole set as the battery stands now, as its sensors tell it."""
+        part = self.part
+        request = FORCE_CHARGE if part.force_charge else 0
+        request |= FULL_CHARGE if part.full_charge_wanted else 0
+        request |= CHARGE_ENABLE if part.charge_enabled else 0
+        request |= DISCHARGE_ENABLE if part.discharge_enabled else 0
+        alarms, warnings = _bits(part.alarms), _bits(part.warnings)
+        soc = self._told("soc", part.soc_told)
+        charge_count = -10 * self._told("pack_a", part.pack_a)  # Pylontech counts charging positive
+        volts, celsius = self._told("pack_v", part.pack_v), self._told("temperature_c", part.temperature_c)
+        health_pct = round(100 * self._told("soh", part.soh_told))
         return (
             self._limits(),
-            (0x355, packed("<HHH", round(100 * soc), SOH_PCT, round(10_000 * soc))),
-            (0x356, packed("<hhh", volts, amps, round(10 * TEMPERATURE_C))),
-            (0x359, packed("<HHB2s", 0, alarms, pack.modules, b"PN")),
+            (0x355, packed("<HHH", _u16(100 * soc), _u16(health_pct), _u16(10_000 * soc))),
+            (0x356, packed("<hhh", _i16(100 * volts), _i16(charge_count), _i16(10 * celsius))),
+            (0x359, packed("<HHB2s", alarms, warnings, part.modules, b"PN")),
             (0x35C, packed("<BB", request, 0)),
             (0x35E, b"PYLON   "),
         )
 
     def _limits(self) -> Frame:
-        pack, (charge_a, discharge_a) = self.physics.pack, self._allowed_a()
-        charge_v, discharge_v = round(10 * pack.charge_max_v), round(10 * pack.discharge_min_v)
-        return 0x351, packed("<HhhH", charge_v, int(10 * charge_a), int(10 * discharge_a), discharge_v)
+        charge_a, discharge_a = self._limits_a()
+        charge_v, discharge_v = round(10 * self.part.charge_max_v), round(10 * self.part.discharge_min_v)
+        return 0x351, packed("<HhhH", charge_v, _i16(int(10 * charge_a)), _i16(int(10 * discharge_a)), discharge_v)
 
-    def _allowed_a(self) -> tuple[float, float]:
-        return self.wires["charge_max_a"], self.wires["discharge_max_a"]
+    def _limits_a(self) -> tuple[float, float]:
+        part = self.part
+        return self._told("charge_max_a", part.charge_max_a), self._told("discharge_max_a", part.discharge_max_a)
 
-    def _send(self) -> None:
-        period_s = PAUSE_PERIOD_S if self._pauses and self._silent_s > PAUSE_AFTER_S else PERIOD_S
-        if self._since_set_s >= period_s - self.step_s / 2:
-            self._since_set_s = 0.0
-            self._told_a = self._allowed_a()
-            self._bus.send(self.frames())
-        elif period_s == PERIOD_S and self._moved():
-            self._told_a = self._allowed_a()
-            self._bus.send((self._limits(),))
+    def _told(self, point: str, value: float) -> float:
+        """Return what a sensor tells; these frames know no "not a number", so a dead one tells all bits set."""
+        told = self.part.told.told(point, value, self.plant.now_s)
+        return -0.1 if told is None else told
 
-    def _moved(self) -> bool:
+    def _send(self, frames: tuple[Frame, ...], now_s: float) -> None:
+        self._bus.send(self.wire.out(frames, now_s))
+
+    def _paused(self, now_s: float) -> bool:
+        if self.part.spec.when_silent != "pause":
+            return False
+        return self._heard_s is not None and now_s - self._heard_s > PAUSE_AFTER_S
+
+    def _moved(self, limits_a: tuple[float, float]) -> bool:
         """Say whether a limit left what was told by more than the notice."""
-        notice_a = self.physics.pack.modules * self.physics.pack.module_max_a * NOTICE_PCT / 100
-        return any(abs(now - told) > notice_a for now, told in zip(self._allowed_a(), self._told_a, strict=True))
+        notice_a = self.part.current_max_a * NOTICE_PCT / 100
+        return any(abs(now - told) > notice_a for now, told in zip(limits_a, self._told_a, strict=True))
 
     def _hear(self, number: int, data: bytes) -> None:
-        if number == KEEPALIVE_ID:
-            self._silent_s = 0.0
+        if number == KEEPALIVE_ID and self.wire.heard(number, data, self.now_s()):
+            self._heard_s = self.now_s()
+            self.part.keepalive()
+
+
+def _bits(names: frozenset[str]) -> int:
+    bits = 0
+    for name in names:
+        bits |= ALARM_BITS.get(name, ALARM_BITS["system"])
+    return bits
+
+
+def _u16(value: float) -> int:
+    return round(value) & 0xFFFF
+
+
+def _i16(value: float) -> int:
+    return max(-0x8000, min(0x7FFF, round(value)))

@@ -1,174 +1,190 @@
-"""The emulated battery inverter: SunSpec over Modbus TCP, fourteen models, set point by 704 with reversion.
+"""The emulated battery inverter on the wire: SunSpec over Modbus TCP, fourteen models, set point and limit by 704.
 
-Laws (SunSpec DER Information Model 1.0, model 704; IEEE 1547-2018 10.6):
-- Every write that touches the WSet group while it is enabled starts its reversion timer anew; 0 s is no timer.
-- On expiry WSet takes WSetRvrt and WSetEna takes WSetEnaRvrt. Disabled means 0 W.
-- In local control (715.LocRemCtl) the device stays at 0 W and refuses every write.
+Laws (SunSpec DER Information Model 1.0, models 704 and 715; IEEE 1547-2018 10.6):
+- A write that touches the WSet or the WMaxLimPct group hands the whole group to the inverter, which starts its
+  reversion timer anew; 0 s is no timer. What the timer changed is seen in the registers.
+- In local control (715.LocRemCtl) the device refuses every write.
 """
 
 from collections.abc import Callable
 from math import ceil
 
-from controller.link.modbus_server import ModbusServer, Request
-from hil.devices.device import Device, loop_s
-from hil.devices.inverter_map import UNIT, models, writable
-from hil.devices.sunspec import BASE, DEVICE_FAILURE, Image
-from hil.plant import GRID_V, PHASES
-from hil.plant.battery import Pack
-from hil.plant.inverter import Inverter, Rating
-from hil.wires import Wires
+from controller.link.modbus_server import Request
+from hil.devices.device import loop_s
+from hil.devices.inverter_map import models, writable
+from hil.devices.modbus import Answer, ModbusDevice
+from hil.devices.sunspec import BASE, DEVICE_FAILURE, NAN, Cell, Image
+from hil.plant import PHASES
+from hil.plant.inverter import Limit, Operation, SetPoint
+from hil.plant.site import Plant
 
-UNLIMITED_W = 1e9
-OFF, RUNNING, STANDBY = (0, 1), (3, 4), (7, 8)  # 701.InvSt, 103.St
-STATE_OF_OPERATION = (OFF, RUNNING, STANDBY, RUNNING)  # by 715.OpCtl: stop, start, enter and exit standby
+STATES = {  # 701.InvSt, 103.St
+    "off": (0, 1),
+    "standby": (7, 8),
+    "starting": (2, 3),
+    "run": (3, 4),
+    "fault": (6, 7),
+}
+OPERATIONS: tuple[Operation, ...] = ("stop", "start", "standby", "start")  # 715.OpCtl: stop, start, enter, exit standby
+VOLTS_DC_MIN = 1.0
+TOLD = {  # point of the inverter -> the registers that tell it
+    "ac_w": ("701.W", "103.W"),
+    "phase_w": ("701.WL1", "701.WL2", "701.WL3"),
+    "reactive_var": ("701.Var", "103.VAr"),
+    "phase_var": ("701.VarL1", "701.VarL2", "701.VarL3"),
+    "apparent_va": ("701.VA", "103.VA"),
+    "ac_a": ("701.A",),
+    "sum_a": ("103.A",),
+    "phase_a": ("701.AL1", "701.AL2", "701.AL3", "103.AphA", "103.AphB", "103.AphC"),
+    "ac_v": ("701.LNV", "701.VL1", "701.VL2", "701.VL3", "103.PhVphA", "103.PhVphB", "103.PhVphC"),
+    "line_v": ("701.LLV", "701.VL1L2", "701.VL2L3", "701.VL3L1", "103.PPVphAB", "103.PPVphBC", "103.PPVphCA"),
+    "hz": ("701.Hz", "103.Hz"),
+    "injected_wh": ("701.TotWhInj", "103.WH"),
+    "absorbed_wh": ("701.TotWhAbs",),
+    "dc_w": ("714.DCW", "714.Prt.DCW", "103.DCW"),
+    "dc_a": ("714.DCA", "714.Prt.DCA"),
+    "dc_v": ("714.Prt.DCV", "103.DCV", "124.InBatV"),
+    "dc_out_wh": ("714.DCWhInj", "714.Prt.DCWhInj"),
+    "dc_in_wh": ("714.DCWhAbs", "714.Prt.DCWhAbs"),
+    "soc_pct": ("713.SoC", "124.ChaState"),
+    "available_wh": ("713.WHAvail",),
+}
 
 
-class InverterDevice(Device):
-    """Unit 1 on its port. Of the battery it knows what comes over its own terminals."""
+class InverterDevice(ModbusDevice):
+    """Unit 1 on its port. Of the battery it tells what comes over its own terminals and the BMS's estimate."""
 
-    cable = "inverter_cable"
-    step_s = 0.05
-
-    def __init__(
-        self,
-        wires: Wires,
-        *,
-        now_s: Callable[[], float] = loop_s,
-        rating: Rating | None = None,
-        pack: Pack | None = None,
-    ) -> None:
-        super().__init__(wires, now_s=now_s)
-        self.physics = Inverter(rating)
-        self.image = Image(models(self.physics.rating, pack or Pack()), writable(self.physics.rating))
-        self.server = ModbusServer(self.answer)
-        self._reverts_s: float | None = None  # when the set point lapses, None = never
-        self._wanted_w = 0.0
-        self._local = False
-        self._heartbeat_s = 0.0
-        self._discharged_wh = self._charged_wh = 0.0
+    def __init__(self, plant: Plant, name: str, *, now_s: Callable[[], float] = loop_s) -> None:
+        self.part = plant.inverter(name)
+        self.battery = plant.battery_of(name)
+        spec = self.part.spec
+        image = Image(
+            models(spec, self.battery.spec.pack.capacity_wh, plant.hz_nominal, plant.serial(name)), writable(spec)
+        )
+        super().__init__(plant, name, image, now_s=now_s)
+        self._told = tuple((point, tuple(image.cell(register) for register in TOLD[point])) for point in TOLD)
         self._cells()
 
-    def answer(self, request: Request) -> bytes | int | None:
-        """Answer one request; a write moves the physics to its own moment first."""
-        if request.unit != UNIT:
-            return None
-        if request.function in (3, 4):
-            return self.image.answer(request)
-        self.advance()
-        if self._local:
+    def write(self, request: Request) -> Answer:
+        """Take a write; in local control refuse it."""
+        if self.part.local:
             return DEVICE_FAILURE
+        self._refresh_groups()
         answer = self.image.answer(request)
-        if answer == b"":
-            first, last = request.address - BASE, request.address - BASE + request.count - 1
-            if first <= self._group[1] and last >= self._group[0]:
-                self._start_timer()
-            self._apply()
+        if answer != b"":
+            return answer
+        self.part.writes += request.count
+        if self._touches(request, self._set_group):
+            self.part.set_point(self._set_point())
+        if self._touches(request, self._limit_group):
+            self.part.limit(self._limit())
+        if self._touches(request, self._operation_group):
+            self.part.operate(OPERATIONS[round(self._operation.value)])
+        if self._touches(request, self._ramp_group):
+            self.part.ramp_w_per_s = self._ramp.value * self.part.spec.rated_w / 100
         return answer
 
-    def step(self, dt_s: float) -> None:
-        """Move power, timers and registers."""
-        local = self.wires["inverter_local"] >= 0.5
-        if local != self._local:
-            self._local = local
-            self._location.put(local)
-            self._apply()
-        self._revert()
-        pack_v = self.wires["pack_v"]
-        self.physics.step(dt_s, *self._battery_limits_w(pack_v))
-        dc_wh = self.physics.dc_w * dt_s / 3600
-        self._discharged_wh += max(0.0, dc_wh)
-        self._charged_wh += max(0.0, -dc_wh)
-        self._heartbeat_s += dt_s
-        self.wires["inverter_w"] = self.physics.ac_w
-        self.wires["inverter_dc_w"] = self.physics.dc_w
-        self._refresh(self.physics.ac_w, self.physics.dc_w, pack_v)
+    def refresh(self) -> None:
+        """Put the inverter's values into the registers, as its sensors tell them."""
+        told, t_s = self.part.told.told, self.plant.now_s
+        values = self._values()
+        for point, cells in self._told:
+            value = told(point, values[point], t_s)
+            for cell in cells:
+                cell.put(NAN if value is None else value)
+        for cell, state in zip(self._states, STATES[self.part.state], strict=True):
+            cell.put(state)
+        self._location.put(self.part.local)
+        self._heartbeat.put(int(t_s) % 0xFFFF_FFFE)
+        self._refresh_groups()
 
-    def _battery_limits_w(self, pack_v: float) -> tuple[float, float]:
-        """Return what the battery's side lets through. Most inverters do not hear the BMS: keeping it is our task."""
-        if self.wires["contactor"] < 0.5:
-            return 0.0, 0.0
-        if self.wires["inverter_obeys_bms"] >= 0.5:
-            return self.wires["charge_max_a"] * pack_v, self.wires["discharge_max_a"] * pack_v
-        return UNLIMITED_W, UNLIMITED_W
+    def _values(self) -> dict[str, float]:
+        part, battery, plant = self.part, self.battery, self.plant
+        volts, dc_v = plant.grid_v, max(VOLTS_DC_MIN, battery.pack_v)
+        apparent_va = (part.ac_w**2 + part.reactive_var**2) ** 0.5
+        amps = apparent_va / volts if volts > 0 else 0.0
+        soc = battery.soc_told
+        return {
+            "ac_w": part.ac_w,
+            "phase_w": part.ac_w / PHASES,
+            "reactive_var": part.reactive_var,
+            "phase_var": part.reactive_var / PHASES,
+            "apparent_va": apparent_va,
+            "ac_a": amps,
+            "sum_a": amps,
+            "phase_a": amps / PHASES,
+            "ac_v": volts,
+            "line_v": volts * 3**0.5,
+            "hz": plant.grid_hz,
+            "injected_wh": part.injected_wh,
+            "absorbed_wh": part.absorbed_wh,
+            "dc_w": part.dc_w,
+            "dc_a": part.dc_w / dc_v,
+            "dc_v": battery.pack_v,
+            "dc_out_wh": part.dc_out_wh,
+            "dc_in_wh": part.dc_in_wh,
+            "soc_pct": 100 * soc,
+            "available_wh": soc * battery.capacity_wh,
+        }
 
     def _cells(self) -> None:
-        cells, cell = self.image.cells, self.image.cell
-        self._enabled, self._mode, self._remaining = cells(704, "WSetEna", "WSetMod", "WSetRvrtRem")
-        self._enabled_after, self._timer = cells(704, "WSetEnaRvrt", "WSetRvrtTms")
-        self._set, self._set_after, self._set_pct, self._set_pct_after = cells(
-            704, "WSet", "WSetRvrt", "WSetPct", "WSetPctRvrt"
+        cell, cells = self.image.cell, self.image.cells
+        self._enabled, self._mode, self._set, self._set_pct = cells(704, "WSetEna", "WSetMod", "WSet", "WSetPct")
+        self._enabled_after, self._set_after, self._set_pct_after, self._timer, self._remaining = cells(
+            704, "WSetEnaRvrt", "WSetRvrt", "WSetPctRvrt", "WSetRvrtTms", "WSetRvrtRem"
         )
+        self._capped, self._cap, self._capped_after, self._cap_after = cells(
+            704, "WMaxLimPctEna", "WMaxLimPct", "WMaxLimPctEnaRvrt", "WMaxLimPctRvrt"
+        )
+        self._cap_timer, self._cap_remaining = cells(704, "WMaxLimPctRvrtTms", "WMaxLimPctRvrtRem")
         self._ramp, self._operation = cell("704.WRmp"), cell("715.OpCtl")
         self._location, self._heartbeat = cells(715, "LocRemCtl", "DERHb")
-        self._group = (self._enabled.offset_bytes // 2, self._timer.offset_bytes // 2 + 1)
         self._states = (cell("701.InvSt"), cell("103.St"))
-        self._ac = (cell("701.W"), cell("103.W"))
-        self._phase = cells(701, "WL1", "WL2", "WL3")
-        self._apparent = (cell("701.VA"), cell("103.VA"))
-        self._amps = (cell("701.A"), cell("103.A"))
-        self._phase_amps = (*cells(701, "AL1", "AL2", "AL3"), *cells(103, "AphA", "AphB", "AphC"))
-        self._injected = (cell("701.TotWhInj"), cell("103.WH"))
-        self._absorbed = (cell("701.TotWhAbs"),)
-        self._dc = (cell("714.DCW"), cell("714.Prt.DCW"), cell("103.DCW"))
-        self._dc_amps = (cell("714.DCA"), cell("714.Prt.DCA"))
-        self._dc_volts = (cell("714.Prt.DCV"), cell("103.DCV"), cell("124.InBatV"))
-        self._dc_out = (cell("714.DCWhInj"), cell("714.Prt.DCWhInj"))
-        self._dc_in = (cell("714.DCWhAbs"), cell("714.Prt.DCWhAbs"))
-        self._soc_pct = (cell("713.SoC"), cell("124.ChaState"))
-        self._available = (cell("713.WHAvail"),)
+        self._set_group = _group(self._enabled, self._timer)
+        self._limit_group = _group(self._capped, self._cap_timer)
+        self._operation_group = _group(self._operation, self._operation)
+        self._ramp_group = _group(self._ramp, self._ramp)
 
-    def _start_timer(self) -> None:
-        timed = self._enabled.value == 1 and self._timer.value > 0
-        self._reverts_s = self.now_s() + self._timer.value if timed else None
-        self._remaining.put(self._timer.value if timed else 0)
+    def _touches(self, request: Request, group: tuple[int, int]) -> bool:
+        first = request.address - BASE
+        return first <= group[1] and first + request.count - 1 >= group[0]
 
-    def _revert(self) -> None:
-        """Count the set point's time down; when it is over, fall back."""
-        if self._reverts_s is None:
-            return
-        left_s = self._reverts_s - self.now_s()
-        self._remaining.put(max(0, ceil(left_s)))
-        if left_s > 0:
-            return
-        self._reverts_s = None
-        self._set.put(self._set_after.value)
-        self._set_pct.put(self._set_pct_after.value)
-        self._enabled.put(self._enabled_after.value)
-        self._apply()
+    def _set_point(self) -> SetPoint:
+        share_w = self.part.spec.rated_w / 100
+        in_watts = self._mode.value == 1
+        return SetPoint(
+            enabled=self._enabled.value == 1,
+            power_w=self._set.value if in_watts else self._set_pct.value * share_w,
+            after_enabled=self._enabled_after.value == 1,
+            after_w=self._set_after.value if in_watts else self._set_pct_after.value * share_w,
+            timer_s=self._timer.value,
+        )
 
-    def _apply(self) -> None:
-        """Hand the set point in force to the physics."""
-        rated_w = self.physics.rating.rated_w
-        state = STATE_OF_OPERATION[round(self._operation.value)]
-        wanted_w = 0.0
-        if state == RUNNING and self._enabled.value == 1 and not self._local:
-            wanted_w = self._set.value if self._mode.value == 1 else self._set_pct.value * rated_w / 100
-        for cell, value in zip(self._states, state, strict=True):
-            cell.put(value)
-        self.physics.ramp_w_per_s = self._ramp.value * rated_w / 100
-        if wanted_w != self._wanted_w:
-            self._wanted_w = wanted_w
-            self.physics.command(wanted_w)
-            self.wires["inverter_command_w"] = wanted_w
+    def _limit(self) -> Limit:
+        return Limit(
+            enabled=self._capped.value == 1,
+            pct=self._cap.value,
+            after_enabled=self._capped_after.value == 1,
+            after_pct=self._cap_after.value,
+            timer_s=self._cap_timer.value,
+        )
 
-    def _refresh(self, ac_w: float, dc_w: float, pack_v: float) -> None:
-        soc = min(1.0, max(0.0, self.wires["soc"] + self.wires["soc_bias"]))
-        for cells, value in (
-            (self._ac, ac_w),
-            (self._phase, ac_w / PHASES),
-            (self._apparent, abs(ac_w)),
-            (self._amps, abs(ac_w) / GRID_V),
-            (self._phase_amps, abs(ac_w) / GRID_V / PHASES),
-            (self._injected, self.physics.injected_wh),
-            (self._absorbed, self.physics.absorbed_wh),
-            (self._dc, dc_w),
-            (self._dc_amps, dc_w / pack_v if pack_v else 0.0),
-            (self._dc_volts, pack_v),
-            (self._dc_out, self._discharged_wh),
-            (self._dc_in, self._charged_wh),
-            (self._soc_pct, 100 * soc),
-            (self._available, soc * self.wires["capacity_wh"]),
-        ):
-            for cell in cells:
-                cell.put(value)
-        self._heartbeat.put(int(self._heartbeat_s))
+    def _refresh_groups(self) -> None:
+        """Show what the reversion timers did since the last look."""
+        part = self.part
+        if part.reverted:
+            part.reverted = False
+            self._enabled.put(part.set_point_now.enabled)
+            self._set.put(self._set_after.value)
+            self._set_pct.put(self._set_pct_after.value)
+        if part.limit_reverted:
+            part.limit_reverted = False
+            self._capped.put(part.limit_now.enabled)
+            self._cap.put(self._cap_after.value)
+        self._remaining.put(ceil(part.reverts_s))
+        self._cap_remaining.put(ceil(part.limit_reverts_s))
+
+
+def _group(first: Cell, last: Cell) -> tuple[int, int]:
+    """Return first and last register of a block, counted from the base."""
+    return first.offset_bytes // 2, (last.offset_bytes + last.size_bytes) // 2 - 1

@@ -1,88 +1,90 @@
 """The emulated meter at the point of interconnection: SunSpec over Modbus TCP, model 203 or 213.
 
-This vendor counts W positive while the site draws from the grid, as many meters do; the standard leaves it open. The
-values are those of the last sample, every 200 ms.
+This vendor counts W positive while the site draws from the grid, as many meters do; the standard leaves it open.
 """
 
 from collections.abc import Callable
 from typing import Any
 
-from controller.link.modbus_server import ModbusServer, Request
-from hil.devices.device import Device, loop_s
-from hil.devices.sunspec import Image
-from hil.plant import GRID_HZ, GRID_V, PHASES
-from hil.plant.meter import Feeder
-from hil.wires import Wires
+from controller.link.modbus_server import ILLEGAL_ADDRESS, Request
+from hil.devices.device import loop_s
+from hil.devices.modbus import Answer, ModbusDevice
+from hil.devices.sunspec import NAN, Image
+from hil.plant import PHASES
+from hil.plant.site import Plant
 
-UNIT = 1
-SAMPLE_S = 0.2
 SQRT3 = 3**0.5
 
-_COMMON = {"Mn": "Linepack", "Md": "Bench meter", "Opt": "", "Vr": "1.0", "SN": "MTR-0001", "DA": UNIT}
+_COMMON = {"Mn": "Linepack", "Md": "Bench meter", "Opt": "", "Vr": "1.0", "SN": "MTR-0001", "DA": 1}
 _SCALES = {"A_SF": -1, "V_SF": -1, "Hz_SF": -2, "W_SF": 0, "VA_SF": 0, "VAR_SF": 0, "PF_SF": -1, "TotWh_SF": 0}
 _QUIET: dict[str, Any] = {"VAR": 0, "VARphA": 0, "VARphB": 0, "VARphC": 0, "Evt": 0}
-_NEUTRAL_V = ("PhV", "PhVphA", "PhVphB", "PhVphC")
 _LINE_V = {203: ("PPV", "PhVphAB", "PhVphBC", "PhVphCA"), 213: ("PPV", "PPVphAB", "PPVphBC", "PPVphCA")}
+TOLD = {  # what the meter tells -> the points that tell it
+    "power_w": ("W",),
+    "phase_a_w": ("WphA",),
+    "phase_b_w": ("WphB",),
+    "phase_c_w": ("WphC",),
+    "apparent_va": ("VA",),
+    "phase_a_va": ("VAphA",),
+    "phase_b_va": ("VAphB",),
+    "phase_c_va": ("VAphC",),
+    "sum_a": ("A",),
+    "phase_a_a": ("AphA",),
+    "phase_b_a": ("AphB",),
+    "phase_c_a": ("AphC",),
+    "voltage_v": ("PhV",),
+    "phase_a_v": ("PhVphA",),
+    "phase_b_v": ("PhVphB",),
+    "phase_c_v": ("PhVphC",),
+    "hz": ("Hz",),
+    "exported_wh": ("TotWhExp",),
+    "imported_wh": ("TotWhImp",),
+}
 
 
-class MeterDevice(Device):
-    """Unit 1 on its port. It also plays the load and the generation behind it."""
+class MeterDevice(ModbusDevice):
+    """Unit 1 on its port."""
 
-    cable = "meter_cable"
-
-    def __init__(
-        self,
-        wires: Wires,
-        *,
-        now_s: Callable[[], float] = loop_s,
-        feeder: Feeder | None = None,
-        floats: bool = False,
-    ) -> None:
-        super().__init__(wires, now_s=now_s)
+    def __init__(self, plant: Plant, name: str, *, now_s: Callable[[], float] = loop_s, floats: bool = False) -> None:
+        self.part = plant.meter(name)
         number = 213 if floats else 203
-        self.physics = feeder or Feeder()
-        self.image = Image({1: _COMMON, number: _QUIET if floats else _QUIET | _SCALES})
-        self.server = ModbusServer(self.answer)
-        cells = self.image.cells
-        for volts in cells(number, *_NEUTRAL_V):
-            volts.put(GRID_V)
-        for volts in cells(number, *_LINE_V[number]):
-            volts.put(SQRT3 * GRID_V)
-        self.image.cell(f"{number}.Hz").put(GRID_HZ)
-        self._power = cells(number, "W")
-        self._phase_power = cells(number, "WphA", "WphB", "WphC")
-        self._apparent = cells(number, "VA")
-        self._phase_apparent = cells(number, "VAphA", "VAphB", "VAphC")
-        self._amps = cells(number, "A")
-        self._phase_amps = cells(number, "AphA", "AphB", "AphC")
-        self._exported = cells(number, "TotWhExp")
-        self._imported = cells(number, "TotWhImp")
-        self._since_sample_s = SAMPLE_S
+        image = Image({1: _COMMON, number: _QUIET if floats else _QUIET | _SCALES})
+        super().__init__(plant, name, image, now_s=now_s)
+        self._told = tuple((told, image.cells(number, *points)) for told, points in TOLD.items())
+        self._line_v = image.cells(number, *_LINE_V[number])
 
-    def answer(self, request: Request) -> bytes | int | None:
-        """Answer one request; nothing in a meter can be written."""
-        return self.image.answer(request) if request.unit == UNIT else None
+    def write(self, request: Request) -> Answer:
+        """Refuse: nothing in a meter can be written."""
+        return ILLEGAL_ADDRESS
 
-    def step(self, dt_s: float) -> None:
-        """Move load and generation; take a sample when it is due."""
-        wires, physics = self.wires, self.physics
-        physics.step(dt_s, wires["inverter_w"], wires["load_set_w"], wires["pv_set_w"])
-        wires["load_w"], wires["pv_w"], wires["poi_w"] = physics.load_w, physics.pv_w, physics.poi_w
-        self._since_sample_s += dt_s
-        if self._since_sample_s >= SAMPLE_S - self.step_s / 2:
-            self._since_sample_s = 0.0
-            self._sample(-physics.poi_w)
-
-    def _sample(self, import_w: float) -> None:
-        for cells, value in (
-            (self._power, import_w),
-            (self._phase_power, import_w / PHASES),
-            (self._apparent, abs(import_w)),
-            (self._phase_apparent, abs(import_w) / PHASES),
-            (self._amps, abs(import_w) / GRID_V),
-            (self._phase_amps, abs(import_w) / GRID_V / PHASES),
-            (self._exported, self.physics.exported_wh),
-            (self._imported, self.physics.imported_wh),
-        ):
+    def refresh(self) -> None:
+        """Put the last sample into the registers, as the meter's sensors tell it."""
+        told, t_s, values = self.part.told.told, self.plant.now_s, self._values()
+        for point, cells in self._told:
+            value = told(point, values[point], t_s)
             for cell in cells:
-                cell.put(value)
+                cell.put(NAN if value is None else value)
+        for cell in self._line_v:
+            cell.put(SQRT3 * values["voltage_v"])
+
+    def _values(self) -> dict[str, float]:
+        part = self.part
+        volts = part.voltage_v
+        amps = [abs(w) / v if v > 0 else 0.0 for w, v in zip(part.phase_w, volts, strict=True)]
+        values = {
+            "power_w": -part.power_w,
+            "apparent_va": sum(abs(w) for w in part.phase_w),
+            "sum_a": sum(amps),
+            "voltage_v": sum(volts) / PHASES,
+            "hz": part.hz,
+            "exported_wh": part.exported_wh,
+            "imported_wh": part.imported_wh,
+        }
+        for phase, watts, volt, ampere in zip("abc", part.phase_w, volts, amps, strict=True):
+            values |= {
+                f"phase_{phase}_w": -watts,
+                f"phase_{phase}_va": abs(watts),
+                f"phase_{phase}_a": ampere,
+                f"phase_{phase}_v": volt,
+            }
+        return values

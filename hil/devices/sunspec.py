@@ -19,18 +19,20 @@ from controller.link.modbus_server import ILLEGAL_ADDRESS, ILLEGAL_FUNCTION, ILL
 BASE = 40_000
 DEVICE_FAILURE = 4  # Modbus Application Protocol V1.1b3, chapter 7
 
-_KINDS = {  # struct letter, lowest and highest that do not mean "not implemented"
-    "int16": ("h", -32_767, 32_767),
-    "uint16": ("H", 0, 65_534),
-    "enum16": ("H", 0, 65_534),
-    "bitfield16": ("H", 0, 65_534),
-    "int32": ("i", -(2**31) + 1, 2**31 - 1),
-    "uint32": ("I", 0, 2**32 - 2),
-    "bitfield32": ("I", 0, 2**32 - 2),
-    "acc32": ("I", 0, 2**32 - 1),
-    "uint64": ("Q", 0, 2**64 - 2),
-    "acc64": ("Q", 0, 2**64 - 1),
-    "float32": ("f", -3.4e38, 3.4e38),
+NAN = float("nan")
+
+_KINDS = {  # struct letter, lowest and highest that do not mean "not implemented", and what means it
+    "int16": ("h", -32_767, 32_767, -(2**15)),
+    "uint16": ("H", 0, 65_534, 2**16 - 1),
+    "enum16": ("H", 0, 65_534, 2**16 - 1),
+    "bitfield16": ("H", 0, 65_534, 2**16 - 1),
+    "int32": ("i", -(2**31) + 1, 2**31 - 1, -(2**31)),
+    "uint32": ("I", 0, 2**32 - 2, 2**32 - 1),
+    "bitfield32": ("I", 0, 2**32 - 2, 2**32 - 1),
+    "acc32": ("I", 0, 2**32 - 1, 0),
+    "uint64": ("Q", 0, 2**64 - 2, 2**64 - 1),
+    "acc64": ("Q", 0, 2**64 - 1, 0),
+    "float32": ("f", -3.4e38, 3.4e38, NAN),
 }
 
 
@@ -46,7 +48,7 @@ class Cell:
     """The registers of one point. put and value are in the point's unit, scale factor applied."""
 
     def __init__(self, image: bytearray, offset_bytes: int, kind: str, scale_exponent: int) -> None:
-        letter, self._low, self._high = _KINDS[kind]
+        letter, self._low, self._high, self._absent = _KINDS[kind]
         self._whole = letter != "f"
         self._struct = struct.Struct(">" + letter)
         self._image = image
@@ -56,7 +58,13 @@ class Cell:
         self.size_bytes = self._struct.size
 
     def put(self, value: float) -> None:
-        """Store a value, rounded to the point's resolution and held inside what the point can say."""
+        """Store a value, rounded to the point's resolution and held inside what the point can say.
+
+        Not a number is stored as the point's "not implemented".
+        """
+        if value != value:
+            self._struct.pack_into(self._image, self.offset_bytes, self._absent)
+            return
         scaled = value * self._per_unit
         raw = min(self._high, max(self._low, round(scaled) if self._whole else scaled))
         self._struct.pack_into(self._image, self.offset_bytes, raw)

@@ -1,103 +1,178 @@
-"""A 48 V battery of LFP modules in parallel: voltage by state of charge, one resistance, losses, current limits."""
+"""A battery: the pack, the BMS that guards it, and what its sensors tell.
 
-from bisect import bisect_right
-from itertools import pairwise
-from math import sqrt
+A BMS and a pack move together: a step is parted where the contactor, the silence on the bus or a watch is due, so that
+times hold whatever the step.
+"""
+
+from typing import Annotated, Literal
 
 import msgspec
 
-_LFP_CELL = (  # state of charge, open-circuit volts: the shape all LFP cells share, knees at both ends
-    (0.00, 2.900),
-    (0.02, 3.050),
-    (0.05, 3.160),
-    (0.10, 3.210),
-    (0.20, 3.250),
-    (0.30, 3.280),
-    (0.40, 3.295),
-    (0.60, 3.310),
-    (0.70, 3.330),
-    (0.90, 3.340),
-    (0.97, 3.370),
-    (0.99, 3.400),
-    (1.00, 3.500),
-)
+from hil.plant.bms import Bms, BmsSpec
+from hil.plant.pack import Pack, PackSpec
+from hil.plant.told import Told
+
+SHORTEST_S = 1e-9
 
 
-class Pack(msgspec.Struct, frozen=True, kw_only=True):
-    """What the battery is made of. The defaults are five 48 V modules of 5 kWh."""
+class BatterySpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the battery is. soc: the true state of charge at the start. never_limits: see Bms."""
 
-    modules: int = 5  # in parallel
-    cells: int = 16  # in series
-    capacity_wh: float = 25_000.0
-    resistance_mohm: float = 5.0  # of all modules together, with their cables
-    charge_pct: float = 99.5  # of what goes in at the cells that can be taken out again
-    module_max_a: float = 50.0  # both ways
-    charge_max_v: float = 56.0  # 3.50 V a cell
-    discharge_min_v: float = 46.0  # 2.875 V a cell
+    pack: PackSpec = PackSpec()
+    bms: BmsSpec = BmsSpec()
+    soc: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)] = 0.6
+    never_limits: bool = False
 
-
-class Taper(msgspec.Struct, frozen=True):
-    """A current limit that goes from nothing to all between two states of charge (0..1)."""
-
-    none_soc: float
-    full_soc: float
-
-    def share(self, soc: float) -> float:
-        """Return the share of the full limit, 0..1."""
-        return min(1.0, max(0.0, (soc - self.none_soc) / (self.full_soc - self.none_soc)))
-
-
-CHARGE_TAPER = Taper(none_soc=0.99, full_soc=0.95)
-DISCHARGE_TAPER = Taper(none_soc=0.01, full_soc=0.05)
-
-
-def _interpolation(points: tuple[tuple[float, float], ...]) -> tuple[list[float], list[tuple[float, float, float]]]:
-    """Return the inner knots, and start, value and slope of each piece."""
-    pieces = [(x0, y0, (y1 - y0) / (x1 - x0)) for (x0, y0), (x1, y1) in pairwise(points)]
-    return [x for x, _ in points[1:-1]], pieces
-
-
-_KNOTS, _PIECES = _interpolation(_LFP_CELL)
+    @property
+    def when_silent(self) -> Literal["open", "pause"]:
+        """Return what the BMS does while nobody is heard on the bus."""
+        return self.bms.contactor.when_silent
 
 
 class Battery:
-    """The true state. pack_a and pack_v are those of the last step."""
+    """The battery at work. Positive current flows out; limits are magnitudes.
 
-    def __init__(self, pack: Pack | None = None, soc: float = 0.6) -> None:
-        self.pack = pack or Pack()
-        self.energy_wh = soc * self.pack.capacity_wh
-        self.pack_a = 0.0
-        self.pack_v = self.open_v
+    pack and bms hold the physics and the faults: pack.age(), pack.warming_c_per_s, and the attributes of Bms.
+    """
+
+    def __init__(self, spec: BatterySpec | None = None, *, seed: str = "1") -> None:
+        self.spec = spec or BatterySpec()
+        self.pack = Pack(self.spec.pack, soc=self.spec.soc, seed=seed)
+        self.bms = Bms(self.spec.bms, self.pack)
+        self.bms.never_limits = self.spec.never_limits
+        self.told = Told()
+        self.modules = self.spec.pack.modules
+        self.current_max_a = self.bms.current_max_a
+        self.charge_max_v = self.spec.pack.cells * self.pack.chemistry.full_v
+        self.discharge_min_v = self.spec.pack.cells * self.pack.chemistry.empty_v
+
+    def step(self, dt_s: float, dc_w: float, ambient_c: float = 25.0) -> None:
+        """Give dc_w (+ discharge) for dt_s, or the most the cells can; nothing while the contactor is open."""
+        pack, bms = self.pack, self.bms
+        pack.ambient_c = ambient_c
+        while dt_s > bms.due_s + SHORTEST_S:
+            due_s = bms.due_s
+            pack.step(due_s, dc_w if bms.closed else 0.0)
+            bms.step(due_s)
+            dt_s -= due_s
+        pack.step(dt_s, dc_w if bms.closed else 0.0)
+        bms.step(dt_s)
+
+    def keepalive(self) -> None:
+        """The other side was heard on the bus."""
+        self.bms.keepalive()
+
+    def set_soc(self, soc: float) -> None:
+        """Put the battery at a true state of charge, at rest; the estimate goes along and keeps its error."""
+        before_soc = self.pack.soc
+        self.pack.set_soc(soc)
+        self.bms.moved(self.pack.soc - before_soc)
+
+    @property
+    def busy(self) -> bool:
+        """Whether small steps are needed."""
+        return self.bms.busy
+
+    # -- the truth
 
     @property
     def soc(self) -> float:
-        """Return the true state of charge by energy, 0..1."""
-        return self.energy_wh / self.pack.capacity_wh
+        """Return the true state of charge by charge, 0..1."""
+        return self.pack.soc
 
     @property
-    def open_v(self) -> float:
-        """Return the open-circuit voltage in V."""
-        soc = self.soc
-        start, value_v, slope_v = _PIECES[bisect_right(_KNOTS, soc)]
-        return self.pack.cells * (value_v + (soc - start) * slope_v)
+    def energy_wh(self) -> float:
+        """Return soc x capacity_wh."""
+        return self.pack.energy_wh
+
+    @property
+    def capacity_wh(self) -> float:
+        """Return what the pack can hold between its first full and its first empty cell in Wh."""
+        return self.pack.capacity_wh
+
+    @property
+    def pack_v(self) -> float:
+        """Return the voltage of the last step in V."""
+        return self.pack.pack_v
+
+    @property
+    def pack_a(self) -> float:
+        """Return the current of the last step in A."""
+        return self.pack.pack_a
+
+    @property
+    def cell_min_v(self) -> float:
+        """Return the voltage of the lowest cell in V."""
+        return self.pack.cell_min_v
+
+    @property
+    def cell_max_v(self) -> float:
+        """Return the voltage of the highest cell in V."""
+        return self.pack.cell_max_v
+
+    @property
+    def cell_c(self) -> float:
+        """Return the temperature of the warmest cell in C."""
+        return self.pack.cell_c
+
+    @property
+    def temperature_c(self) -> float:
+        """Return the temperature of the pack in C."""
+        return self.pack.temperature_c
+
+    # -- what the BMS says
+
+    @property
+    def soc_told(self) -> float:
+        """Return the state of charge the BMS tells, 0..1."""
+        return self.bms.soc_told
+
+    @property
+    def soh_told(self) -> float:
+        """Return the capacity the BMS believes in, as a share of the new pack's."""
+        return self.bms.estimate.soh
 
     @property
     def charge_max_a(self) -> float:
-        """Return what the cells may take now, in A."""
-        return self.pack.modules * self.pack.module_max_a * CHARGE_TAPER.share(self.soc)
+        """Return the charge current the BMS permits now in A."""
+        return self.bms.charge_max_a
 
     @property
     def discharge_max_a(self) -> float:
-        """Return what the cells may give now, in A."""
-        return self.pack.modules * self.pack.module_max_a * DISCHARGE_TAPER.share(self.soc)
+        """Return the discharge current the BMS permits now in A."""
+        return self.bms.discharge_max_a
 
-    def step(self, dt_s: float, dc_w: float) -> None:
-        """Give dc_w (+ discharge) at the terminals for dt_s."""
-        open_v, resistance_ohm = self.open_v, self.pack.resistance_mohm / 1000
-        root = max(0.0, open_v * open_v - 4 * resistance_ohm * dc_w)  # 0: more than the battery can give at all
-        self.pack_a = (open_v - sqrt(root)) / (2 * resistance_ohm)
-        self.pack_v = open_v - resistance_ohm * self.pack_a
-        out_w = open_v * self.pack_a
-        if out_w < 0:
-            out_w *= self.pack.charge_pct / 100
-        self.energy_wh = min(self.pack.capacity_wh, max(0.0, self.energy_wh - out_w * dt_s / 3600))
+    @property
+    def closed(self) -> bool:
+        """Return whether the contactor lets current flow."""
+        return self.bms.closed
+
+    @property
+    def alarms(self) -> frozenset[str]:
+        """Return the names of the watches that stand at an alarm or a trip (hil.plant.bms_watch)."""
+        return self.bms.alarms
+
+    @property
+    def warnings(self) -> frozenset[str]:
+        """Return the names of the watches that stand at a warning only."""
+        return self.bms.warnings
+
+    @property
+    def force_charge(self) -> bool:
+        """Return whether the BMS asks to be charged at once."""
+        return self.bms.force_charge
+
+    @property
+    def full_charge_wanted(self) -> bool:
+        """Return whether the BMS asks for a full charge some time soon."""
+        return self.bms.full_charge_wanted
+
+    @property
+    def charge_enabled(self) -> bool:
+        """Return whether any charge is permitted."""
+        return self.bms.charge_max_a > 0
+
+    @property
+    def discharge_enabled(self) -> bool:
+        """Return whether any discharge is permitted."""
+        return self.bms.discharge_max_a > 0

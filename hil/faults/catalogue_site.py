@@ -1,0 +1,136 @@
+"""The rows of the site: inverter, battery, meter, grid and load."""
+
+from hil.faults.words import Row
+
+ROWS: tuple[Row, ...] = (
+    Row(
+        id="F47",
+        title="the inverter trips and restarts by itself",
+        do="trip",
+        must="it is told 0 W while it is off, and takes up its share again when it runs",
+        params={"restart_s": 120.0},
+    ),
+    Row(
+        id="F48",
+        title="the inverter derates and tells nobody",
+        do="derate",
+        must="measured power shows it; other units take over within their limits",
+        params={"to_pct": 40.0},
+    ),
+    Row(
+        id="F49",
+        title="set points are taken and not followed",
+        do="ignore",
+        must="the inverter is told not to follow, and the POI limits hold as far as the other units can",
+    ),
+    Row(
+        id="F50",
+        title="the sign of set points is inverted",
+        do="invert",
+        must="the inverter is told not to follow; no larger set point is written to make up for it",
+    ),
+    Row(
+        id="F51",
+        title="the reversion timer fires",
+        do="revert_now",
+        must="the set point is written again at its next refresh, and the gap is told",
+    ),
+    Row(
+        id="F52",
+        title="the state of charge jumps",
+        do="soc_jump",
+        must="floor and reserve hold by the lower of what was and what is told",
+        params={"by_pct": -10.0},
+    ),
+    Row(
+        id="F53",
+        title="the state of charge stands still",
+        do="hold_soc",
+        must="energy counted at the meter or the inverter stops the unit before the true floor",
+    ),
+    Row(
+        id="F54",
+        title="the BMS permits nothing",
+        do="limits_zero",
+        must="both directions are at 0 W within one cycle of the frame that says so",
+    ),
+    Row(
+        id="F55",
+        title="the contactor opens under load",
+        do="open_contactor",
+        must="the unit is told 0 W while it is open, and others take over",
+    ),
+    Row(
+        id="F56",
+        title="the cells grow hot",
+        do="heat",
+        must="power follows the BMS's limits down, and its alarm stops the unit",
+        params={"c_per_s": 0.05, "until_c": 65.0},
+    ),
+    Row(
+        id="F57",
+        title="one of several inverters is lost",
+        do="lose_unit",
+        must="the others take over within their limits, and the lost one counts for nothing",
+    ),
+    Row(
+        id="F58",
+        title="the meter's transformers sit the wrong way round",
+        do="ct_reversed",
+        must="power does not run away from the limit it is to keep: both signs of the meter are within the bounds",
+    ),
+    Row(
+        id="F59",
+        title="the meter is frozen, its link sound",
+        do="meter_frozen",
+        must="own power that moves without the meter moving is seen, and the worst load is assumed",
+    ),
+    Row(
+        id="F60",
+        title="the meter is 5 s late",
+        do="meter_late",
+        must="no limit cycle: power settles, and a step of the load is answered once",
+        params={"by_s": 5.0},
+    ),
+    Row(
+        id="F61",
+        title="a phase is lost",
+        do="phase_loss",
+        must="the inverter's own protection decides; the controller starts nothing before it may enter service",
+        params={"phase": "1"},
+    ),
+    Row(
+        id="F62",
+        title="voltage or frequency leave their range",
+        do="grid_event",
+        must="the inverter rides through by itself; the controller stops nothing and is back at its set point after",
+        params={"v_pu": 0.65},
+    ),
+    Row(
+        id="F63",
+        title="the site is an island",
+        do="island",
+        must="nothing is asked of the grid, and the units come back no sooner than they may enter service",
+    ),
+    Row(
+        id="F64",
+        title="11 kW of load drop at the export limit",
+        do="step_load",
+        must="the excursion is over within 2 s with a meter of 1 s, 10 s with one of 5 s, and its energy is told",
+        params={"by_w": -11000.0},
+    ),
+    Row(
+        id="F65",
+        title="70 % of the capacity are left",
+        do="capacity",
+        must="the true floor and the true reserve hold as far as the BMS's own voltages and limits tell",
+        params={"to_pct": 70.0},
+    ),
+    Row(
+        id="F66",
+        title="15 % less in the battery than it tells",
+        do="soc_bias",
+        must="the customer's reserve holds by true energy with soc_error_pct set to what is admitted",
+        params={"by_pct": 15.0, "over_s": 600.0},
+    ),
+)
