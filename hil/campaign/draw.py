@@ -45,7 +45,7 @@ def draw(seed: int, site: Site, site_name: str, *, length_s: float = 3600.0, mod
         fault=faults,
         judge=Judge(
             allow=ALLOWED_LATE if any(fault.id in LATE for fault in faults) else {},
-            converged=_converged(site),
+            converged=converged(site),
             within_s=WITHIN_S,
             restarts=(0.0, 1000.0),
             idle_faults=True,
@@ -98,18 +98,19 @@ def _orders(chance: Random, length_s: float, rated_w: int) -> Points:
 
 
 def _faults(chance: Random, site: Site, until_s: float, mode: Mode) -> tuple[Fault, ...]:
-    rows = [row for row in ROWS.values() if row.do and mode in VERBS[row.do].modes and _targets(row, site)]
+    rows = [row for row in ROWS.values() if row.do and mode in VERBS[row.do].modes and targets(row, site)]
     kinds = chance.sample(rows, chance.randint(1, min(4, len(rows))))
     found = []
     for _ in range(chance.randint(1, FAULTS_MOST)):
         row = chance.choice(kinds)
         at_s = round(chance.uniform(10.0, until_s - 60.0), 1)
         lasts_s = round(min(until_s - at_s, _log_uniform(chance, *LASTS_S)), 1)
-        found.append(Fault(id=row.id, on=chance.choice(_targets(row, site)), at_s=at_s, for_s=lasts_s))
+        found.append(Fault(id=row.id, on=chance.choice(targets(row, site)), at_s=at_s, for_s=lasts_s))
     return tuple(sorted(found, key=lambda fault: (fault.at_s, fault.id, fault.on)))
 
 
-def _targets(row: Row, site: Site) -> list[str]:
+def targets(row: Row, site: Site) -> list[str]:
+    """Return what of a site the fault of a row can hit."""
     kinds: dict[str, Kind] = {site.poi.meter: "meter"}
     for unit in site.unit:
         kinds |= {unit.inverter: "inverter", unit.battery: "battery"}
@@ -120,7 +121,7 @@ def _log_uniform(chance: Random, low: float, high: float) -> float:
     return float(low * (high / low) ** chance.random())
 
 
-def _converged(site: Site) -> str:
+def converged(site: Site) -> str:
     """Return what has to be true again: every device is heard, and each unit does what it is told."""
     heard = [f'not fault("meter_stale", "{site.poi.meter}")']
     for unit in site.unit:

@@ -16,6 +16,7 @@ from controller.app import sitefile
 from controller.app.sitefile import SiteError
 from controller.model import Site
 from hil.campaign.draw import draw
+from hil.campaign.pairs import pairs
 from hil.campaign.shrink import shrunk
 from hil.commands import FAILED, HELD, NO_SETUP
 from hil.commands.run import line, told_on
@@ -26,11 +27,13 @@ from hil.scenario.words import Scenario
 from hil.stage import DEMO_SITE
 
 SEEDS = 20
+SITES = DEMO_SITE.resolve().parent
 
 
 def arguments(parser: ArgumentParser) -> None:
     """Say what the command takes."""
     parser.add_argument("--seeds", type=int, default=SEEDS, help="so many")
+    parser.add_argument("--pairs", action="store_true", help="in place of seeds: each fault in each state of a site")
     parser.add_argument("--first", type=int, default=1, metavar="SEED", help="the first of them")
     parser.add_argument("--minutes", type=float, default=60.0, help="of the site's time, for each seed")
     parser.add_argument("--mode", choices=("lockstep", "model"), default="lockstep")
@@ -50,25 +53,30 @@ def run(chosen: Namespace) -> int:
         return NO_SETUP
     console = told_on(chosen.json)
     begun_s = perf_counter()
-    failed = [job for job, outcome in _played(chosen, site, console) if not outcome.held]
+    jobs = _pairs(chosen) if chosen.pairs else _seeds(chosen, site)
+    failed = [job for job, outcome in _played(jobs, chosen, console) if not outcome.held]
+    hours = sum(job.scenario.length_s for job in jobs) / 3600
     took_s = perf_counter() - begun_s
-    hours = chosen.seeds * chosen.minutes / 60
-    console.print(
-        f"{chosen.seeds - len(failed)} of {chosen.seeds} seeds held; {hours:.0f} h of sites in {took_s:.0f} s"
-    )
+    console.print(f"{len(jobs) - len(failed)} of {len(jobs)} held; {hours:.0f} h of sites in {took_s:.0f} s")
     for job in failed:
         _write(job, chosen, console)
     return FAILED if failed else HELD
 
 
-def _played(chosen: Namespace, site: Site, console: Console) -> Iterator[tuple[Job, Outcome]]:
+def _seeds(chosen: Namespace, site: Site) -> list[Job]:
+    inside = chosen.site.resolve().parent == SITES
+    name = chosen.site.stem if inside else str(chosen.site.resolve())
     seeds = range(chosen.first, chosen.first + chosen.seeds)
-    length_s = 60 * chosen.minutes
-    name = str(chosen.site.resolve()) if chosen.site != DEMO_SITE else "demo"
-    jobs = (
-        Job(scenario=draw(seed, site, name, length_s=length_s, mode=chosen.mode), site=site, mode=chosen.mode)
-        for seed in seeds
-    )
+    drawn = (draw(seed, site, name, length_s=60 * chosen.minutes, mode=chosen.mode) for seed in seeds)
+    return [Job(scenario=scenario, site=site, mode=chosen.mode) for scenario in drawn]
+
+
+def _pairs(chosen: Namespace) -> list[Job]:
+    sites = {path.stem: sitefile.load(path) for path in sorted(SITES.glob("*.toml"))}
+    return [Job(scenario=one, site=sites[one.site], mode=chosen.mode) for one in pairs(sites, chosen.mode)]
+
+
+def _played(jobs: list[Job], chosen: Namespace, console: Console) -> Iterator[tuple[Job, Outcome]]:
     done = 0
     with Live(console=console, transient=True, auto_refresh=False) as live:
         for job, outcome in run_all(jobs, workers=max(1, chosen.jobs), now_s=perf_counter):
@@ -77,7 +85,7 @@ def _played(chosen: Namespace, site: Site, console: Console) -> Iterator[tuple[J
                 print(msgspec.json.encode(msgspec.structs.replace(outcome, trace=NO_TRACE)).decode(), flush=True)
             elif not outcome.held or not console.is_terminal:
                 live.console.print(line(outcome), highlight=False)
-            live.update(Text(f"{done}/{chosen.seeds} seeds"), refresh=True)
+            live.update(Text(f"{done}/{len(jobs)}"), refresh=True)
             yield job, outcome
 
 
