@@ -23,7 +23,9 @@ def arguments(parser: ArgumentParser) -> None:
     parser.add_argument("site", nargs="?", type=Path, default=DEMO_SITE, help="a site file; left out = the demo's")
     parser.add_argument("--control", type=int, default=CONTROL_PORT, metavar="PORT", help="of linepack-hil fault")
     parser.add_argument("--seed", type=int, default=1, help="all chance comes from it")
-    parser.add_argument("--can", help="the kernel's CAN interface for the batteries; left out = slcan on TCP")
+    parser.add_argument(
+        "--can", help="CAN interface for the batteries, or pty for a pseudo-terminal; left out = slcan on TCP"
+    )
     parser.add_argument("--plant", default="{}", metavar="JSON", help='changes of the parts: {"battery": {"soc": 0.3}}')
     parser.add_argument("--free-ports", action="store_true", help="any free ports, not those of the site file")
 

@@ -14,8 +14,10 @@ from hil.plant.inverter import Inverter
 from hil.plant.site import Plant
 from hil.wire.can import CanWire
 from hil.wire.proxy import Wire
+from hil.wire.pty import Pty
 
 TICK_S = 0.1
+PTY = "pty"
 
 
 class Host:
@@ -26,9 +28,13 @@ class Host:
     ) -> None:
         """wired: devices that are reached through a proxy, so that faults of the wire can hit them.
 
-        can: the interface of the kernel that the batteries sit on; None = each is a serial adapter (slcan) on TCP.
+        can: the interface of the kernel that the batteries sit on; None = each is a serial adapter (slcan) on TCP,
+        PTY = on a pseudo-terminal.
         """
-        self.site, self.plant, self._can = site, plant, can
+        self.site, self.plant = site, plant
+        self._can = None if can == PTY else can
+        self._terminals: dict[str, Pty] = {}
+        self._on_terminals = can == PTY
         self.can_wires: dict[str, CanWire] = {}
         self.devices: dict[str, Device] = {device.name: self._device(device) for device in site.device}
         self.wires = {name: Wire() for name in self.devices if name in wired}
@@ -44,6 +50,9 @@ class Host:
             if wire:
                 await wire.start(HOST, wanted.get(name, 0), HOST, device.port)
                 self.ports[name] = wire.port
+            if self._on_terminals and name in self.can_wires:
+                terminal = self._terminals[name] = Pty()
+                await terminal.start(HOST, self.ports[name])
 
     async def run(self, tick: Callable[[float], None] = lambda now_s: None) -> None:
         """Move the plant ten times a second until cancelled; tick(now_s) is called after each move."""
@@ -60,6 +69,8 @@ class Host:
 
     async def close(self) -> None:
         """Take every device and wire away."""
+        for terminal in self._terminals.values():
+            await terminal.close()
         for wire in self.wires.values():
             await wire.close()
         for device in self.devices.values():
@@ -82,6 +93,8 @@ class Host:
         port = self.ports[device.name]
         if isinstance(self.devices[device.name], ModbusDevice):
             url = f"tcp://{HOST}:{port}?unit=1"
+        elif device.name in self._terminals:
+            url = f"slcan://{self._terminals[device.name].path}"
         elif self._can:
             url = f"socketcan://{self._can}"
         else:
