@@ -335,6 +335,39 @@ def test_astray_is_more_than_a_twentieth_of_the_nameplate_or_200_w_three_seconds
     )
 
 
+@pytest.mark.parametrize(
+    ("commanded_w", "measured_w", "poi_w", "unruly"),
+    [
+        (1000, 5000, 1, True),  # relative to the export limit
+        (1000, 5000, 0, False),
+        (5000, 1000, 1, False),  # what it does not give is no harm to the export limit
+        (-1000, -5000, -1, True),  # relative to the import limit
+        (-1000, -5000, 0, False),
+        (-5000, -1000, -1, False),
+        (1000, 1100, 1, False),  # it follows
+    ],
+)
+def test_an_inverter_that_breaks_a_grid_limit_by_itself_is_left_to_its_own_timer(
+    commanded_w: int, measured_w: int, poi_w: int, unruly: bool
+) -> None:
+    site = a_site()
+    limit_w = site.poi.export_max_w if commanded_w > 0 else -site.poi.import_max_w
+    state = State(
+        decided_ms=99_000,
+        target_w=commanded_w,
+        moved_ms=90_000,
+        shares=(Share(unit="unit1", low_w=-9000, high_w=9000, power_w=commanded_w),),
+    )
+    meter = msgspec.structs.replace(a_meter(), power_w=limit_w + poi_w)
+    snapshot = a_snapshot(meter, an_inverter(measured_w, at_ms=100_000), a_battery())
+    after, decision = step(site, state, snapshot)
+    assert any(fault.fault == "inverter_unruly" for fault in decision.faults) is unruly
+    assert (decision.commands == ()) is unruly
+    if unruly:  # and so it stays for a minute
+        later = msgspec.structs.replace(snapshot, now_ms=snapshot.now_ms + 59_000)
+        assert step(site, msgspec.structs.replace(after, shares=()), later)[1].commands == ()
+
+
 @pytest.mark.parametrize(("soc_bp", "detail"), [(-1, "-0.01 %"), (0, ""), (10_000, ""), (10_001, "100.01 %")])
 def test_a_state_of_charge_beyond_0_to_100_percent_is_implausible(soc_bp: int, detail: str) -> None:
     told = [f.detail for f in decide(all_fresh(soc_bp)).faults if f.fault == "battery_implausible"]

@@ -19,6 +19,7 @@ from controller.app.main import COMMANDS
 from controller.model import FAULTS, Fault, Site
 
 RESPONSES = {"note": "tells of it", "narrow": "assumes the worst case", "stop": "takes the unit to 0 W"}
+RESPONSES |= {"release": "writes nothing to it any more"}
 
 
 def commands() -> str:

@@ -96,9 +96,11 @@ def _decide(sight: Sight, before: State, faults: tuple[Standing, ...]) -> Decisi
         unmet=tuple(envelope.unmet + target.unmet),
         faults=faults,
         shares=shares,
-        # Nothing is written to an inverter that is not heard: its own watchdog has it.
+        # Nothing is written to an inverter that is not heard, or that is released: its own watchdog has it.
         commands=tuple(
-            _command(seen, part) for seen, part in zip(sight.units, shares, strict=True) if seen.inverter is not None
+            _command(seen, part)
+            for seen, part in zip(sight.units, shares, strict=True)
+            if seen.inverter is not None and not seen.released
         ),
     )
 

@@ -78,6 +78,7 @@ def standing(before: tuple[Standing, ...], found: Iterable[Found], now_ms: int) 
 def sights(site: Site, readings: Mapping[str, AnyReading], faults: tuple[Standing, ...]) -> tuple[UnitSight, ...]:
     """Return the units as rules see them."""
     stopped: dict[str, str] = {}
+    released = {fault.device for fault in faults if FAULTS[fault.fault].response == "release"}
     for fault in faults:
         if FAULTS[fault.fault].response == "stop":
             row = FAULTS[fault.fault]
@@ -91,6 +92,7 @@ def sights(site: Site, readings: Mapping[str, AnyReading], faults: tuple[Standin
         soc_bp = None if battery is None else battery.soc_bp
         result.append(
             UnitSight(
+                released=unit.inverter in released,
                 unit=unit,
                 inverter=inverter,
                 battery=battery,
@@ -136,7 +138,17 @@ def _astray(site: Site, state: State, readings: Mapping[str, AnyReading]) -> lis
         if off_w > max(ASTRAY_W, max(unit.charge_max_w, unit.discharge_max_w) * ASTRAY_PCT // 100):
             detail = f"commanded {part.power_w:+d} W, measured {inverter.power_w:+d} W"
             found.append(("inverter_not_following", unit.inverter, detail))
+            if _worsens(site, readings, inverter.power_w - part.power_w):
+                found.append(("inverter_unruly", unit.inverter, detail))
     return found
+
+
+def _worsens(site: Site, readings: Mapping[str, AnyReading], off_w: int) -> bool:
+    """Tell whether power that was not commanded goes where a grid limit is exceeded already."""
+    meter = readings.get(site.poi.meter)
+    if not isinstance(meter, Meter):
+        return False
+    return meter.power_w > site.poi.export_max_w if off_w > 0 else meter.power_w < -site.poi.import_max_w
 
 
 def _age(age_ms: int | None) -> str:

@@ -19,6 +19,7 @@ _RESPONSES = {
     "note": "The controller tells it and goes on.",
     "narrow": "The controller takes the worst case for what it does not know.",
     "stop": "The controller holds the unit at 0 W.",
+    "release": "The controller writes nothing to it: its own timer takes it to its fall-back.",
 }
 _COLUMNS = 110
 _GAP_CYCLES = 10  # an entry this long before the time asked for is not what was meant; the text says so

@@ -18,6 +18,7 @@ FaultName = Literal[
     "inverter_local",
     "inverter_silent_power",
     "inverter_not_following",
+    "inverter_unruly",
     "battery_alarm",
     "battery_contactor_open",
     "battery_implausible",
@@ -39,10 +40,14 @@ FaultName = Literal[
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
-    """One row. response: note = tell only; narrow = a rule takes the worst case; stop = its unit goes to 0 W."""
+    """One row.
+
+    response: note = tell only; narrow = a rule takes the worst case; stop = its unit goes to 0 W; release = nothing is
+    written to it any more.
+    """
 
     name: FaultName
-    response: Literal["note", "narrow", "stop"]
+    response: Literal["note", "narrow", "stop", "release"]
     means: str
     check: str
     latches: bool = False  # held over restarts until a person says `linepack clear`
@@ -112,6 +117,14 @@ _ROWS = (
         means="measured power has been away from the command for longer than the device needs",
         check="whether the device derates, ignores set points, or another master writes to it",
         clears_after_ms=5000,
+    ),
+    Fault(
+        name="inverter_unruly",
+        response="release",
+        means="the inverter does not follow and holds the site beyond a grid limit: each further write would only keep "
+        "alive what it does, so nothing is written and its own timer takes it to its fall-back",
+        check="whether its firmware takes set points as its paper says, whether another master writes to it",
+        clears_after_ms=60_000,
     ),
     Fault(
         name="battery_alarm",

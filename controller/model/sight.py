@@ -15,6 +15,7 @@ class UnitSight(msgspec.Struct, frozen=True, kw_only=True):
     battery: Battery | None
     energy_wh: int | None  # as the battery estimates it
     stopped: str = ""
+    released: bool = False  # nothing is written to the inverter: its own timer has it
 
 
 class Sight(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,6 +14,8 @@ from hil.scenario.signals import Nothing, Regulation, Signal
 from hil.scenario.words import Judge, Scenario, Stimulus
 
 HEAL_S = 300.0  # before the end: then the site has to be itself again
+SOONEST_S, LATEST_S = 10.0, 60.0  # a fault begins: after the start, before the healing
+LENGTH_MIN_S = HEAL_S + SOONEST_S + LATEST_S
 FAULTS_MOST = 6
 LASTS_S = (2.0, 600.0)
 LOAD_EVERY_S = (20.0, 600.0)
@@ -21,13 +23,15 @@ STEP_W = 100
 ENTER_SERVICE = {"delay_s": 20.0, "ramp_s": 0.0}  # the standard's 300 s would not fit between the healing and the end
 CONVERGED_W = 400
 WITHIN_S = 120.0
-LATE = ("F06", "F07", "F18", "F60")  # a meter or an inverter that is seconds late: hil 4.2 gives 10 s then
+LATE = ("F06", "F07", "F17", "F18", "F19", "F20", "F60")  # seconds late, or held until a watchdog ends it: hil 4.2
 ALLOWED_LATE = {"poi_s": 10.0, "expiry_s": 10.0, "reaction_s": 10.0}
 Points = tuple[tuple[float, float | Nothing], ...]
 
 
 def draw(seed: int, site: Site, site_name: str, *, length_s: float = 3600.0, mode: Mode = "lockstep") -> Scenario:
-    """Return the scenario of a seed."""
+    """Return the scenario of a seed. Raises ValueError for a length in which no fault could come and heal."""
+    if length_s < LENGTH_MIN_S:
+        raise ValueError(f"{length_s:g} s read, allowed are {LENGTH_MIN_S:g} s and more")
     chance = Random(f"campaign {seed}")
     heal_s = length_s - HEAL_S
     faults = _faults(chance, site, heal_s, mode)
@@ -103,7 +107,7 @@ def _faults(chance: Random, site: Site, until_s: float, mode: Mode) -> tuple[Fau
     found = []
     for _ in range(chance.randint(1, FAULTS_MOST)):
         row = chance.choice(kinds)
-        at_s = round(chance.uniform(10.0, until_s - 60.0), 1)
+        at_s = round(chance.uniform(SOONEST_S, until_s - LATEST_S), 1)
         lasts_s = round(min(until_s - at_s, _log_uniform(chance, *LASTS_S)), 1)
         found.append(Fault(id=row.id, on=chance.choice(targets(row, site)), at_s=at_s, for_s=lasts_s))
     return tuple(sorted(found, key=lambda fault: (fault.at_s, fault.id, fault.on)))
