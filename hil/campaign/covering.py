@@ -18,7 +18,8 @@ def pairwise(
 ) -> list[dict[str, str]]:
     """Return rows (factor -> value) that cover every pair but the forbidden ones, which no row has.
 
-    A forbidden pair is ((factor, value), (factor, value)) in the order of the factors.
+    A forbidden pair is ((factor, value), (factor, value)) in the order of the factors. Raises ValueError where what is
+    forbidden leaves no row for another pair.
     """
     chance, names = Random(seed), list(factors)
     missing = {
@@ -30,32 +31,35 @@ def pairwise(
     }
     rows: list[dict[str, str]] = []
     while missing:
-        made = (_row(factors, names, missing, forbidden, chance) for _ in range(CANDIDATES))
-        best = max((row for row in made if row), key=lambda row: len(_pairs(row, names) & missing), default=None)
-        if best is None or not _pairs(best, names) & missing:
-            raise ValueError(f"no row can hold {sorted(missing)[0]}: too much is forbidden")
+        made = (_row(factors, missing, forbidden, chance) for _ in range(CANDIDATES))
+        best = max(made, key=lambda row: len(_pairs(row, names) & missing))
         missing -= _pairs(best, names)
         rows.append(best)
     return rows
 
 
 def _row(
-    factors: Mapping[str, Sequence[str]],
-    names: list[str],
-    missing: set[Pair],
-    forbidden: frozenset[Pair],
-    chance: Random,
-) -> dict[str, str] | None:
-    """Return one candidate, begun with a missing pair; None where what is forbidden leaves no value for a factor."""
+    factors: Mapping[str, Sequence[str]], missing: set[Pair], forbidden: frozenset[Pair], chance: Random
+) -> dict[str, str]:
+    """Return one candidate, begun with a missing pair; where a value leads nowhere, the next one is taken."""
+    names = list(factors)
     start = chance.choice(sorted(missing))
-    row = dict(start)
-    for name in chance.sample([name for name in names if name not in row], len(names) - 2):
-        free = [value for value in factors[name] if not _pairs(row | {name: value}, names) & forbidden]
-        if not free:
-            return None
-        gains = {value: len(_pairs(row | {name: value}, names) & missing) for value in free}
-        most = max(gains.values())
-        row[name] = chance.choice([value for value in free if gains[value] == most])
+    order = chance.sample([name for name in names if name not in dict(start)], len(names) - 2)
+
+    def filled(row: dict[str, str], left: list[str]) -> dict[str, str] | None:
+        if not left:
+            return row
+        rows = [row | {left[0]: value} for value in factors[left[0]]]
+        gains = [(len(_pairs(one, names) & missing), one) for one in rows if not _pairs(one, names) & forbidden]
+        most = max((gain for gain, _ in gains), default=0)
+        first = chance.choice([one for gain, one in gains if gain == most]) if gains else None
+        others = (one for _, one in gains if one != first)
+        found = (filled(one, left[1:]) for one in (first, *others) if one)
+        return next((whole for whole in found if whole), None)
+
+    row = filled(dict(start), order)
+    if row is None:
+        raise ValueError(f"no row can hold {start}: too much is forbidden")
     return {name: row[name] for name in names}
 
 

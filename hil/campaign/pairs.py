@@ -48,12 +48,18 @@ def pairs(sites: Mapping[str, Site], mode: Mode = "lockstep", seed: int = 1) -> 
     rows = {row.id: row for row in ROWS.values() if row.do and mode in VERBS[row.do].modes}
     states = {state.name: state for state in STATES}
     factors = {"fault": list(rows), "state": list(states), "site": list(sites)}
+    forbidden = frozenset(
+        (("fault", fault), ("site", name))
+        for fault, row in rows.items()
+        for name, site in sites.items()
+        if not targets(row, site)
+    )
     found = []
-    for number, row in enumerate(pairwise(factors, seed)):
+    for number, row in enumerate(pairwise(factors, seed, forbidden)):
         name, state = row["site"], states[row["state"]]
-        for on in targets(rows[row["fault"]], sites[name])[:1]:
-            fault = Fault(id=row["fault"], on=on, at_s=AT_S, for_s=LASTS_S)
-            found.append(_scenario(number, fault, state, name, sites[name], mode))
+        on, *_ = targets(rows[row["fault"]], sites[name])
+        fault = Fault(id=row["fault"], on=on, at_s=AT_S, for_s=LASTS_S)
+        found.append(_scenario(number, fault, state, name, sites[name], mode))
     return found
 
 

@@ -54,9 +54,10 @@ def _shorter(scenario: Scenario) -> list[Scenario]:
     if not ends_s or len(ends_s) < len(scenario.fault):
         return []
     found = []
+    quiet_s = max(ends_s) + 1
+    healed_s = None if scenario.heal_s is None else min(scenario.heal_s, quiet_s)
     for factor in (1, 4):
-        length_s = max(ends_s) + factor * AFTER_S
+        length_s = quiet_s + max(factor * AFTER_S, scenario.judge.within_s or 0.0)
         if length_s < scenario.length_s:
-            healed_s = None if scenario.heal_s is None else min(scenario.heal_s, max(ends_s) + 1)
             found.append(msgspec.structs.replace(scenario, length_s=length_s, heal_s=healed_s))
     return found

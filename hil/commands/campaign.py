@@ -51,9 +51,13 @@ def run(chosen: Namespace) -> int:
     except SiteError as error:
         print(error, file=sys.stderr)
         return NO_SETUP
+    try:
+        jobs = _pairs(chosen) if chosen.pairs else _seeds(chosen, site)
+    except ValueError as error:
+        print(f"--minutes: {error}", file=sys.stderr)
+        return NO_SETUP
     console = told_on(chosen.json)
     begun_s = perf_counter()
-    jobs = _pairs(chosen) if chosen.pairs else _seeds(chosen, site)
     failed = [job for job, outcome in _played(jobs, chosen, console) if not outcome.held]
     hours = sum(job.scenario.length_s for job in jobs) / 3600
     took_s = perf_counter() - begun_s

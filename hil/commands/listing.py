@@ -5,11 +5,10 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 import msgspec
-from rich.console import Console
 from rich.table import Table
 
 from hil.commands import HELD, NO_SETUP
-from hil.commands.run import SCENARIOS
+from hil.commands.run import SCENARIOS, told_on
 from hil.faults import VERBS
 from hil.faults.catalogue import ROWS
 from hil.judge import INVARIANTS
@@ -39,10 +38,13 @@ def run(chosen: Namespace) -> int:
         for row in rows:
             print(msgspec.json.encode(dict(zip(head, row, strict=True))).decode())
         return HELD
-    table = Table(*head, box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    table.add_column(head[0], no_wrap=True)  # to be found by
+    for name in head[1:]:
+        table.add_column(name)
     for row in rows:
         table.add_row(*row)
-    Console().print(table, highlight=False)
+    told_on(as_json=False).print(table, highlight=False)
     return HELD
 
 

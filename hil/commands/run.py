@@ -30,7 +30,7 @@ def arguments(parser: ArgumentParser) -> None:
     """Say what the command takes."""
     parser.add_argument("words", nargs="*", metavar="WHAT", help="ids, folders, tags, or .toml files; none = all")
     parser.add_argument("--root", type=Path, default=SCENARIOS, help="where the scenarios are")
-    parser.add_argument("--mode", choices=(*MODES, "all"), default="lockstep", help="all: each mode a scenario is for")
+    parser.add_argument("--mode", choices=(*MODES, "all"), default="lockstep", help="all: lockstep and model")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="so many side by side")
     parser.add_argument("--seed", type=int, help="in place of each scenario's own")
     parser.add_argument("--mutant", choices=sorted(MUTANTS), default="", help="leave this piece of physics out")
@@ -44,6 +44,9 @@ def run(chosen: Namespace) -> int:
         found = list(chosen_of(chosen.root, chosen.words))
     except ScenarioError as error:
         print(error, file=sys.stderr)
+        return NO_SETUP
+    if chosen.mutant and chosen.mode == "real":
+        print("a mutant runs in lockstep and model mode only", file=sys.stderr)
         return NO_SETUP
     jobs = list(_jobs(found, chosen))
     if not jobs:
@@ -94,7 +97,7 @@ def _told(jobs: list[Job], chosen: Namespace, console: Console) -> Iterator[Outc
     def tell(progress: Progress) -> None:
         at[progress.scenario] = progress.t_s
         now = "  ".join(f"{name} {100 * t_s / lengths_s[name]:.0f} %" for name, t_s in at.items())
-        live.update(Text(f"{done}/{len(jobs)}  {now}"))
+        live.update(Text(f"{done}/{len(jobs)}  {now}"), refresh=True)
 
     with Live(console=console, transient=True, auto_refresh=False) as live:
         for job, outcome in run_all(jobs, workers=max(1, chosen.jobs), now_s=perf_counter, tell=tell):

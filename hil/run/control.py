@@ -8,7 +8,8 @@ One JSON object a line on loopback, answered by one line; after "watch" the serv
     {"do": "arm", "fault": {"id": "F06", "on": "meter"}}     -> {"number": 1}
     {"do": "disarm", "number": 1}
     {"do": "faults"}                                         what was armed, and how often it bit
-What is wrong with a line is answered as {"error": "..."}; nothing else happens then.
+What is wrong with a line is answered as {"error": "..."}; nothing else happens then. A line that is too long, and one
+client too many, is hung up on after its answer.
 """
 
 import asyncio
@@ -73,13 +74,14 @@ class ControlServer:
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        if len(self._lines) >= CLIENTS_MAX:
-            writer.close()
-            return
+        full = len(self._lines) >= CLIENTS_MAX
         self._lines.add(task)
         try:
             with contextlib.suppress(ConnectionError, asyncio.CancelledError):
-                await self._serve(reader, writer)
+                if full:
+                    await _send(writer, {"error": f"one client too many: allowed are {CLIENTS_MAX} at a time"})
+                else:
+                    await self._serve(reader, writer)
         finally:
             self._lines.discard(task)
             writer.close()
@@ -88,7 +90,10 @@ class ControlServer:
         while True:
             try:
                 line = await reader.readuntil()
-            except (asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            except asyncio.IncompleteReadError:
+                return
+            except asyncio.LimitOverrunError:
+                await _send(writer, {"error": f"the line is too long: allowed are {LINE_MAX_BYTES} bytes"})
                 return
             every_s = await self._tell(line, writer)
             while every_s and not writer.is_closing():
@@ -104,11 +109,15 @@ class ControlServer:
                 every_s = max(EVERY_MIN_S, demand.every_s)
                 demand = Demand(do="truth")
             answer = self._answer(demand)
-        except (msgspec.DecodeError, msgspec.ValidationError, DemandError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, DemandError) as error:
             answer = {"error": str(error)}
-        writer.write(msgspec.json.encode(answer, enc_hook=_plain) + b"\n")
-        await writer.drain()
+        await _send(writer, answer)
         return every_s
+
+
+async def _send(writer: asyncio.StreamWriter, answer: object) -> None:
+    writer.write(msgspec.json.encode(answer, enc_hook=_plain) + b"\n")
+    await writer.drain()
 
 
 def _plain(value: object) -> object:
@@ -118,13 +127,19 @@ def _plain(value: object) -> object:
 
 
 async def ask(host: str, port: int, demand: dict[str, object]) -> Any:
-    """Send one demand and return the answer. Raises OSError where nobody serves, DemandError with what was wrong."""
+    """Send one demand and return the answer.
+
+    Raises OSError where nobody serves or the line breaks before the answer, DemandError with what was wrong.
+    """
     reader, writer = await asyncio.open_connection(host, port, limit=LINE_MAX_BYTES)
     try:
         writer.write(msgspec.json.encode(demand) + b"\n")
-        answer = msgspec.json.decode(await reader.readline())
+        line = await reader.readline()
     finally:
         writer.close()
+    if not line.endswith(b"\n"):
+        raise ConnectionError("the served site hung up before its answer")
+    answer = msgspec.json.decode(line)
     if isinstance(answer, dict) and "error" in answer:
         raise DemandError(str(answer["error"]))
     return answer

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,9 +41,15 @@ def play(
     mutant: Mutant | None = None,
     progress: Progress = lambda player: None,
 ) -> Outcome:
-    """Run a scenario and judge it. folder takes the journal. Raises Refused for a mode it is not for."""
+    """Run a scenario and judge it. folder takes the journal; one of a run before is deleted.
+
+    Raises Refused for a mode that the scenario is not for, and for a mutant in real time.
+    """
     if mode not in scenario.modes:
         raise Refused(f"{scenario.id} does not run in mode {mode}, only in {', '.join(scenario.modes)}")
+    if mode == "real" and mutant:
+        raise Refused("a mutant runs in lockstep and model mode only")
+    shutil.rmtree(folder / "journal", ignore_errors=True)  # a controller would go on where that run ended
     with _Lines() as lines:
         if mode == "lockstep":
             outcome = run_virtual(_lockstep(scenario, site, folder, mutant, progress))

@@ -7,8 +7,9 @@ the process that serves the devices.
 import asyncio
 import contextlib
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -34,6 +35,7 @@ TICK_S = 0.1
 HERE = ("process", "utility")  # layers whose faults act in this process
 
 Progress = Callable[[Player], None]
+T = TypeVar("T")
 
 
 class Gateway:
@@ -92,7 +94,7 @@ class RealTime:
 
 
 async def play_real(scenario: Scenario, site: Site, folder: Path, progress: Progress) -> Outcome:
-    """Run a scenario in real time and judge it. Raises ChildError where the devices' process ends by itself.
+    """Run a scenario in real time and judge it. Raises ChildError where a process ends by itself or does not start up.
 
     SIGTERM ends it in order: no process of it is left behind.
     """
@@ -102,7 +104,7 @@ async def play_real(scenario: Scenario, site: Site, folder: Path, progress: Prog
     async with contextlib.AsyncExitStack() as stack:
         devices = await _serve(scenario, site, folder)
         stack.push_async_callback(devices.stop)
-        line = await first_line(folder / "devices.log", START_S)
+        line = await _started(devices, first_line(folder / "devices.log", START_S))
         described = msgspec.json.decode(line, type=dict)
         parts = Plant(plant_spec(site, scenario.plant)).parts
         plant = RemotePlant(int(described["control"].rpartition(":")[2]), parts)
@@ -113,14 +115,22 @@ async def play_real(scenario: Scenario, site: Site, folder: Path, progress: Prog
         bench = RealTime(reached, plant, gateway, folder / "journal")
         group = await stack.enter_async_context(_Group())
         group.add(plant.run(), gateway.run(), bench.utility.run())
-        async with asyncio.timeout(START_S):
-            await plant.fresh.wait()
-            await bench.complete()
+        await _started(devices, plant.fresh.wait())
+        await _started(gateway.child, bench.complete())
         if gateway.child is not None:
             await answers(gateway.child, int(reached.utility.listen.rpartition(":")[2]), START_S)
         outcome = await _played(scenario, bench, devices, progress)
         group.check()
     return _replayed(outcome, folder / "journal")
+
+
+async def _started(child: Child | None, work: Coroutine[None, None, T]) -> T:
+    """Return what comes once a process has started up. Raises ChildError with its last words where nothing comes."""
+    try:
+        return await asyncio.wait_for(work, START_S)
+    except TimeoutError:
+        told = f"the {child.name} process:\n{child.tail()}" if child else "no controller process"
+        raise ChildError(f"not started up after {START_S:g} s; {told}") from None
 
 
 async def _played(scenario: Scenario, bench: RealTime, devices: Child, progress: Progress) -> Outcome:

@@ -29,6 +29,7 @@ class RemotePlant:
         self.errors: list[str] = []
         self._port = control_port
         self._sent: set[asyncio.Task[Any]] = set()
+        self._line = asyncio.Lock()  # one demand after another: they are done in the order of the calls
         self._numbers: list[tuple[Armed, int]] = []
 
     async def run(self) -> None:
@@ -62,7 +63,7 @@ class RemotePlant:
         number: list[int] = []
 
         async def arm() -> None:
-            answer = await ask(HOST, self._port, {"do": "arm", "fault": fault})
+            answer = await self._ask({"do": "arm", "fault": fault})
             number.append(answer["number"])
             self._numbers.append((armed, answer["number"]))
 
@@ -71,7 +72,7 @@ class RemotePlant:
         async def disarm() -> None:
             await arming
             if number:
-                await ask(HOST, self._port, {"do": "disarm", "number": number[0]})
+                await self._ask({"do": "disarm", "number": number[0]})
 
         def heal() -> None:
             self._do(disarm())
@@ -86,12 +87,16 @@ class RemotePlant:
     async def settle(self) -> None:
         """Wait for all that is on its way, then take over how often each fault bit."""
         await self.sent()
-        rows = await ask(HOST, self._port, {"do": "faults"})
+        rows = await self._ask({"do": "faults"})
         for armed, number in self._numbers:
             armed.effects += rows[number]["effects"]
 
     def _send(self, demand: dict[str, object]) -> None:
-        self._do(ask(HOST, self._port, demand))
+        self._do(self._ask(demand))
+
+    async def _ask(self, demand: dict[str, object]) -> Any:
+        async with self._line:
+            return await ask(HOST, self._port, demand)
 
     def _do(self, work: Any) -> "asyncio.Task[None]":
         async def guarded() -> None:

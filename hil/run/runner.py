@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import resource
+import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
@@ -57,18 +58,23 @@ class _Running:
     def __init__(self, job: Job, now_s: float) -> None:
         context = multiprocessing.get_context("fork")
         self.job, self.ends_s = job, now_s + job.wall_s
+        self._room = None if job.folder else tempfile.mkdtemp(prefix="linepack-")
+        folder = Path(self._room or job.folder)
+        folder.mkdir(parents=True, exist_ok=True)
         self.pipe, theirs = context.Pipe(duplex=False)
-        self.process = context.Process(target=_child, args=(job, theirs), daemon=True)
+        self.process = context.Process(target=_child, args=(job, folder, theirs), daemon=True)
         self.process.start()
         theirs.close()
 
     def end(self) -> None:
-        """Take it away, and what it has started."""
+        """Take it away, what it has started, and its folder where that is a temporary one."""
         self.process.terminate()
         self.process.join(END_S)
         self.process.kill()
         self.process.join()
         self.pipe.close()
+        if self._room:
+            shutil.rmtree(self._room, ignore_errors=True)
 
 
 def run_all(
@@ -129,7 +135,7 @@ def _heard(one: _Running, tell: Callable[[Progress], None]) -> Outcome | None:
     """Return the outcome when it came, or what a child left that died."""
     try:
         message = msgspec.msgpack.decode(one.pipe.recv_bytes(), type=Outcome | Progress)
-    except EOFError:
+    except (EOFError, OSError):  # OSError: it died in the middle of a message
         one.process.join()
         return ended(one.job, f"the run died with code {one.process.exitcode}")
     if isinstance(message, Outcome):
@@ -138,7 +144,7 @@ def _heard(one: _Running, tell: Callable[[Progress], None]) -> Outcome | None:
     return None
 
 
-def _child(job: Job, pipe: Connection) -> None:
+def _child(job: Job, folder: Path, pipe: Connection) -> None:
     """Run one job and send what became of it."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_MAX_BYTES, MEMORY_MAX_BYTES))
     told_s = -TOLD_EVERY_S
@@ -149,14 +155,12 @@ def _child(job: Job, pipe: Connection) -> None:
             told_s = player.t_s
             pipe.send_bytes(msgspec.msgpack.encode(Progress(scenario=job.scenario.id, t_s=player.t_s)))
 
-    with tempfile.TemporaryDirectory(prefix="linepack-") as room:
-        folder = Path(job.folder or room)
-        folder.mkdir(parents=True, exist_ok=True)
-        mutant = MUTANTS[job.mutant] if job.mutant else None
-        try:
-            outcome = play(job.scenario, job.site, folder, mode=job.mode, mutant=mutant, progress=progress)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is this run's verdict
-            outcome = ended(job, f"the run failed: {type(error).__name__}: {error}")
-        pipe.send_bytes(msgspec.msgpack.encode(outcome))
-        pipe.close()
+    mutant = MUTANTS[job.mutant] if job.mutant else None
+    try:
+        outcome = play(job.scenario, job.site, folder, mode=job.mode, mutant=mutant, progress=progress)
+    except MemoryError:
+        outcome = ended(job, f"the run takes more memory than {MEMORY_MAX_BYTES >> 20} MiB")
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is this run's verdict
+        outcome = ended(job, f"the run failed: {type(error).__name__}: {error}")
+    pipe.send_bytes(msgspec.msgpack.encode(outcome))
     os._exit(0)

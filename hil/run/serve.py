@@ -7,14 +7,19 @@ import msgspec
 
 from controller.model import Site
 from hil.children import HOST
-from hil.faults.schedule import Schedule
-from hil.faults.words import Fault
+from hil.faults.schedule import Schedule, resolve
+from hil.faults.words import PLACES, Fault
 from hil.plant.site import Plant
 from hil.run.control import ControlServer, Demand, DemandError
 from hil.run.fit import Changes, plant_spec
 from hil.run.host import Host
+from hil.run.player import UTILITY
+from hil.scenario.draft import INPUTS as PLAYED
+from hil.scenario.draft import SOC
 
-INPUTS = ("load_w", "pv_w", "grid_hz", "grid_v_pu", "ambient_c")
+# Utility and controller are somebody else's: what can be set here, and what a fault can hit beside the devices.
+INPUTS = {name: bounds for name, bounds in PLAYED.items() if not name.startswith(UTILITY)}
+SERVED = ("grid", "local")
 
 
 class Served:
@@ -33,6 +38,7 @@ class Served:
         self.schedule = Schedule((), seed, "real")
         self.control = ControlServer(self._answer)
         self._begun_s = now_s
+        self._inputs = INPUTS | {f"{battery}.soc": SOC for _, _, _, battery in self.plant.units}
 
     async def start(self, ports: Mapping[str, int] | None = None, control_port: int = 0) -> None:
         """Listen everywhere. Raises LinkError or OSError where a port cannot be had."""
@@ -55,7 +61,7 @@ class Served:
             "site": site.name,
             "devices": {device.name: device.url for device in site.device},
             "control": f"{HOST}:{self.control.port}",
-            "inputs": [*INPUTS, *(f"{battery}.soc" for _, _, _, battery in self.plant.units)],
+            "inputs": list(self._inputs),
         }
 
     def _tick(self, now_s: float) -> None:
@@ -76,17 +82,22 @@ class Served:
         return doing[demand.do]()
 
     def _set(self, name: str, value: float) -> dict[str, object]:
-        try:
-            self.plant.set(name, value)
-        except (KeyError, TypeError) as error:
-            allowed = ", ".join(str(one) for one in self.described()["inputs"])  # type: ignore[attr-defined]
-            raise DemandError(f"set: {name!r} read, allowed are {allowed}") from error
+        if name not in self._inputs:
+            raise DemandError(f"set: {name!r} read, allowed are {', '.join(self._inputs)}")
+        low, high = self._inputs[name]
+        if not low <= value <= high:
+            raise DemandError(f"set: {value:g} read, allowed for {name} is a number from {low:g} to {high:g}")
+        self.plant.set(name, value)
         return {"name": name, "value": value}
 
     def _arm(self, fault: Fault | None) -> dict[str, object]:
         if fault is None:
             raise DemandError("arm: the fault is missing")
         try:
+            on = resolve(fault).on
+            if on in PLACES and on not in SERVED:
+                allowed = ", ".join((*self.devices, *SERVED))
+                raise DemandError(f"arm: on {on!r} read, allowed are {allowed}")
             return {"number": self.schedule.arm(fault, self._now_s(), self)}
         except ValueError as error:
             raise DemandError(str(error)) from error
