@@ -1,11 +1,15 @@
 """Whether the POI meter can be believed: what it does when the batteries move, and whether the target hunts after it.
 
 A meter that is late, frozen or wired the wrong way round tells numbers that any site could have. What gives it away
-is our own power (control 2.4, 2.5):
-- While the utility sets the power, a move of the batteries has nothing to do with the load. Where the load seems to
-  have moved along, the meter did not show the move: a late or frozen one shows all of it as load, a reversed one twice.
-- While the site balances its own load, load and batteries move together anyway. But a meter that is later than the
-  batteries are fast makes the target swing, from one side to the other, again and again.
+is our own power (control 2.4, 2.5): where the load seems to move along after a move of the batteries, the meter did not
+show the move. A late or frozen one shows all of it as load, a reversed one twice.
+- While the utility sets the power, a move has nothing to do with the load: two in a row that were not shown are enough.
+- While the site balances its own load, the load may go on the way it went, as the ramp of a charger does. But a meter
+  that is later than the batteries are fast makes the target swing, from one side to the other, again and again. Such a
+  turn counts where the swing before it had a move that was not shown: a load that goes on and off swings it as well,
+  and a sound meter shows each move.
+- In both cases one such move is enough where it leaves a load that the site file does not admit: after a reversed meter
+  the power runs to its end at once, and no second move or turn follows.
 """
 
 from collections.abc import Mapping
@@ -27,52 +31,83 @@ DOUBT_MS = 60_000  # not believed for so long; after it one more is enough
 def look(site: Site, state: State, snapshot: Snapshot, readings: Mapping[str, AnyReading]) -> Trust:
     """Return what speaks against the meter after this snapshot."""
     nameplate_w = sum(max(unit.charge_max_w, unit.discharge_max_w) for unit in site.unit)
-    if not any(order.kind == "target" for order in snapshot.orders):
-        return _turned(state.trust, state.target_w, snapshot.now_ms, nameplate_w)
-    trust = msgspec.structs.replace(state.trust, turn_w=None, heading=0, turned_ms=())
-    power_w, meter = snapshot.poi_battery_w, readings.get(site.poi.meter)
-    if power_w is None or not isinstance(meter, Meter):
-        return msgspec.structs.replace(trust, rest=None, before=None)
-    settle_ms = max(unit.settle_ms or 0 for unit in site.unit)
-    load_w = power_w - meter.power_w
+    asked = any(order.kind == "target" for order in snapshot.orders)
+    trust, meter = state.trust, readings.get(site.poi.meter)
+    shown, admitted = None, True
+    if snapshot.poi_battery_w is None or not isinstance(meter, Meter):
+        trust = msgspec.structs.replace(trust, rest=None, before=None)
+    else:
+        settle_ms = max(unit.settle_ms or 0 for unit in site.unit)
+        since_ms = 0 if trust.rest is None else trust.rest.since_ms
+        # The balance takes the next load as soon as our move is no longer in flight: later is too late.
+        settled_ms = since_ms + settle_ms if asked else max(since_ms, state.moved_ms + settle_ms)
+        load_w = snapshot.poi_battery_w - meter.power_w
+        admitted = -site.poi.generation_max_w <= load_w <= site.poi.load_max_w
+        seen = Rest(power_w=snapshot.poi_battery_w, since_ms=meter.sampled_ms, low_w=load_w, high_w=load_w)
+        trust, shown = _rested(trust, seen, nameplate_w, settled=meter.sampled_ms >= settled_ms)
+    if asked:
+        trust = _counted(trust, shown, snapshot.now_ms)
+    else:
+        trust = msgspec.structs.replace(trust, unshown=trust.unshown or shown is False)
+        trust = _turned(trust, state.target_w, snapshot.now_ms, nameplate_w)
+    if shown is False and not admitted:
+        trust = msgspec.structs.replace(trust, until_ms=snapshot.now_ms + DOUBT_MS)
+    return trust
+
+
+def _rested(trust: Trust, seen: Rest, nameplate_w: int, *, settled: bool) -> tuple[Trust, bool | None]:
+    """Take in one sample; where a move has settled, return whether the meter showed it, else None."""
     rest = trust.rest
-    if rest is None or abs(power_w - rest.power_w) * 100 > nameplate_w * STILL_PCT:
+    if rest is None or abs(seen.power_w - rest.power_w) * 100 > nameplate_w * STILL_PCT:
         before = rest if rest is not None and rest.compared else trust.before
-        begun = Rest(power_w=power_w, since_ms=meter.sampled_ms, low_w=load_w, high_w=load_w)
-        return msgspec.structs.replace(trust, rest=begun, before=before)
-    rested = rest.compared or meter.sampled_ms - rest.since_ms >= settle_ms
-    now = msgspec.structs.replace(rest, low_w=min(rest.low_w, load_w), high_w=max(rest.high_w, load_w), compared=rested)
+        return msgspec.structs.replace(trust, rest=seen, before=before), None
+    now = msgspec.structs.replace(
+        rest,
+        low_w=min(rest.low_w, seen.low_w),
+        high_w=max(rest.high_w, seen.high_w),
+        compared=rest.compared or settled,
+    )
     trust = msgspec.structs.replace(trust, rest=now)
-    return _compared(trust, load_w, snapshot.now_ms, nameplate_w) if rested and not rest.compared else trust
+    if rest.compared or not settled or trust.before is None:
+        return trust, None
+    return trust, _shown(trust.before, rest.power_w, seen.low_w, nameplate_w)
 
 
-def _compared(trust: Trust, load_w: int, now_ms: int, nameplate_w: int) -> Trust:
+def _shown(before: Rest, power_w: int, load_w: int, nameplate_w: int) -> bool | None:
     """Compare the load with the loads of the rest before, of which the nearest counts: the load may have moved, too."""
-    rest, before = trust.rest, trust.before
-    if rest is None or before is None or abs(rest.power_w - before.power_w) * 100 < nameplate_w * MOVE_PCT:
-        return trust
-    move_w = rest.power_w - before.power_w
+    move_w = power_w - before.power_w
+    if abs(move_w) * 100 < nameplate_w * MOVE_PCT:
+        return None
     along_w = load_w - before.high_w if move_w > 0 else before.low_w - load_w
-    if along_w * 100 <= abs(move_w) * (100 - SHOWN_PCT):
-        return msgspec.structs.replace(trust, missed=0)
-    if trust.missed + 1 < MISSED_MAX:
-        return msgspec.structs.replace(trust, missed=trust.missed + 1)
+    return along_w * 100 <= abs(move_w) * (100 - SHOWN_PCT)
+
+
+def _counted(trust: Trust, shown: bool | None, now_ms: int) -> Trust:
+    """Count the moves in a row that the meter did not show."""
+    trust = msgspec.structs.replace(trust, turn_w=None, heading=0, turned_ms=(), unshown=False)
+    if shown is None:
+        return trust
+    if shown or trust.missed + 1 < MISSED_MAX:
+        return msgspec.structs.replace(trust, missed=0 if shown else trust.missed + 1)
     return msgspec.structs.replace(trust, missed=MISSED_MAX - 1, until_ms=now_ms + DOUBT_MS)
 
 
 def _turned(trust: Trust, target_w: int | None, now_ms: int, nameplate_w: int) -> Trust:
     """Follow the target from one turn to the next; too many of them in a short time are hunting."""
-    trust = msgspec.structs.replace(trust, rest=None, before=None)
     if target_w is None or now_ms < trust.until_ms:
-        return msgspec.structs.replace(trust, turn_w=target_w, heading=0, turned_ms=())
+        return msgspec.structs.replace(trust, turn_w=target_w, heading=0, unshown=False)
     turn_w = target_w if trust.turn_w is None else trust.turn_w
-    heading, turned_ms, until_ms = trust.heading, trust.turned_ms, trust.until_ms
+    heading, turned_ms, until_ms, unshown = trust.heading, trust.turned_ms, trust.until_ms, trust.unshown
     way = 1 if target_w > turn_w else -1
     if way == heading:
         turn_w = target_w
     elif abs(target_w - turn_w) * 100 >= nameplate_w * SWING_PCT:
-        turned_ms = (*(at_ms for at_ms in turned_ms if now_ms - at_ms < TURNS_MS), now_ms) if heading else ()
-        turn_w, heading = target_w, way
+        if heading and unshown:
+            turned_ms = (*(at_ms for at_ms in turned_ms if now_ms - at_ms < TURNS_MS), now_ms)
+        turn_w, heading, unshown = target_w, way, False
     if len(turned_ms) >= TURNS_MAX:
-        turned_ms, until_ms = (), now_ms + DOUBT_MS
-    return msgspec.structs.replace(trust, turn_w=turn_w, heading=heading, turned_ms=turned_ms, until_ms=until_ms)
+        until_ms = now_ms + DOUBT_MS
+        turned_ms = (until_ms,) * (TURNS_MAX - 1)  # after the doubt one more is enough
+    return msgspec.structs.replace(
+        trust, turn_w=turn_w, heading=heading, turned_ms=turned_ms, until_ms=until_ms, unshown=unshown
+    )

@@ -89,7 +89,8 @@ class Trust(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     missed: int = 0  # moves in a row that the meter did not show
     turn_w: int | None = None  # the last farthest point of the target
     heading: int = 0  # 1 up from there, -1 down, 0 not known yet
-    turned_ms: tuple[int, ...] = ()  # when the target turned back
+    unshown: bool = False  # a move since the last turn was not shown
+    turned_ms: tuple[int, ...] = ()  # when the target turned back after such a move
     until_ms: int = 0  # the meter is not believed before
 
 

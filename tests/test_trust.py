@@ -1,0 +1,297 @@
+"""Whether the POI meter is believed: what it shows of our own moves, and whether the balance hunts after it."""
+
+import random
+from collections.abc import Callable, Sequence
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+
+from controller.engine import step, trust
+from controller.gate import check
+from controller.model import Default, Meter, Order, Rest, Snapshot, State, Trust, Utility
+from tests.test_engine import any_snapshot, any_state
+from tests.words import a_battery, a_meter, a_site, a_snapshot, a_target, all_fresh, an_inverter
+
+SITE = a_site()  # 10 kW, settles in 1 s, load 0 to 11 kW, generation up to 5 kW
+BALANCING = a_site(utility=Utility(default=Default(program="self_consumption")))
+SAMPLE_MS = 200
+DOUBT_MS = 60_000
+
+Course = Callable[[int], int]  # from ms to W
+
+
+def steps_of(every_ms: int, *powers_w: int) -> Course:
+    """Return powers that follow one another and begin anew."""
+    return lambda t_ms: powers_w[t_ms // every_ms % len(powers_w)]
+
+
+def sound(poi_w: Course) -> Course:
+    return poi_w
+
+
+def frozen(poi_w: Course) -> Course:
+    return lambda t_ms: poi_w(min(t_ms, 5_000))
+
+
+def reversed_(poi_w: Course) -> Course:
+    return lambda t_ms: -poi_w(t_ms)
+
+
+def late(poi_w: Course) -> Course:
+    return lambda t_ms: poi_w(max(0, t_ms - 5_000))
+
+
+def doubts_ms(
+    power_w: Course,
+    load_w: Course,
+    meter: Callable[[Course], Course] = sound,
+    *,
+    length_ms: int = 120_000,
+    every_ms: int = SAMPLE_MS,
+    inverter_late_ms: int = 0,
+) -> list[int]:
+    """Return when a meter under a utility's orders was doubted (anew), in ms since the start.
+
+    power_w: what the batteries do; the inverter tells it inverter_late_ms later.
+    """
+    shown_w = meter(lambda t_ms: power_w(t_ms) - load_w(t_ms))
+    state, found = State(), []
+    for t_ms in range(0, length_ms, every_ms):
+        told_w = power_w(max(0, t_ms - inverter_late_ms))
+        snapshot = a_snapshot(
+            a_meter(shown_w(t_ms), t_ms), an_inverter(told_w, at_ms=t_ms), now_ms=t_ms, orders=(a_target(told_w),)
+        )
+        seen = trust.look(SITE, state, snapshot, {reading.device: reading for reading in snapshot.readings})
+        if seen.until_ms != state.trust.until_ms:
+            assert seen.until_ms == t_ms + DOUBT_MS
+            found.append(t_ms)
+        state = msgspec.structs.replace(state, trust=seen)
+    return found
+
+
+# -- while the utility sets the power -----------------------------------------------------------------------------
+
+
+def steady(t_ms: int) -> int:
+    return 4000
+
+
+@pytest.mark.parametrize("meter", [frozen, reversed_, late])
+def test_a_meter_is_doubted_once_the_second_move_was_not_shown_and_then_after_each(
+    meter: Callable[[Course], Course],
+) -> None:
+    """Moves of 3 kW at 10 s, 20 s, 30 s ...; each is judged 1 s after its power has arrived."""
+    asked = steps_of(10_000, 4000, 1000)
+    assert doubts_ms(asked, steady, meter, length_ms=45_000) == [21_000, 31_000, 41_000]
+
+
+def test_a_meter_that_is_sound_again_is_doubted_no_more_and_needs_two_misses_anew() -> None:
+    def for_a_while(poi_w: Course) -> Course:
+        return lambda t_ms: poi_w(5_000) if t_ms < 25_000 or 45_000 <= t_ms < 55_000 else poi_w(t_ms)
+
+    assert doubts_ms(steps_of(10_000, 4000, 1000), steady, for_a_while, length_ms=100_000) == [21_000]
+
+
+def test_a_reversed_meter_that_leaves_no_load_of_this_site_is_doubted_at_once() -> None:
+    """4 kW of load and 6 kW of charging are shown as an export of 10 kW: 16 kW of generation where 5 kW is the most."""
+    assert doubts_ms(steps_of(10_000, 4000, -6000), steady, reversed_, length_ms=15_000) == [11_000]
+
+
+@pytest.mark.parametrize(("move_w", "found_ms"), [(999, []), (1000, [21_000])])
+def test_a_move_counts_from_a_tenth_of_the_nameplate_on(move_w: int, found_ms: list[int]) -> None:
+    assert doubts_ms(steps_of(10_000, 0, move_w), steady, frozen, length_ms=25_000) == found_ms
+
+
+@pytest.mark.parametrize(("shown_w", "found_ms"), [(1199, [21_000]), (1200, [])])
+def test_two_fifths_of_a_move_have_to_be_shown(shown_w: int, found_ms: list[int]) -> None:
+    def weak(poi_w: Course) -> Course:
+        return lambda t_ms: steps_of(10_000, 0, shown_w)(t_ms) - 4000
+
+    assert doubts_ms(steps_of(10_000, 0, 3000), steady, weak, length_ms=25_000) == found_ms
+
+
+def noisy(load_w: Course) -> Course:
+    """Return the load with noise of up to 300 W; the same at the same time."""
+    return lambda t_ms: load_w(t_ms) + random.Random(t_ms).randint(-300, 300)
+
+
+def ramp(t_ms: int) -> int:
+    """Return 100 W/s up for 50 s and down again."""
+    return abs(t_ms % 100_000 - 50_000) // 10
+
+
+def regulation(t_ms: int) -> int:
+    """Return a step every 4 s to anywhere."""
+    return random.Random(t_ms // 4_000).randint(-8_000, 8_000)
+
+
+def tripped(t_ms: int) -> int:
+    """Return 6 kW that end by themselves, as after a trip or by the watchdog, and come back."""
+    return 0 if t_ms % 30_000 >= 12_300 else 6_000
+
+
+TEN = steps_of(10_000, 4000, 1000)
+SOUND: list[tuple[str, Course, Course]] = [
+    ("moves", TEN, steady),
+    ("one load step along with a move", TEN, lambda t_ms: 2000 if t_ms < 10_000 else 500),
+    ("load steps against each move", TEN, steps_of(10_000, 500, 4500)),
+    ("load steps between the moves", TEN, lambda t_ms: steps_of(10_000, 500, 6500)(t_ms + 5_000)),
+    ("load cycles of 9 s", TEN, steps_of(4_500, 500, 6500)),
+    ("the inverter moves by itself", tripped, noisy(steady)),
+    ("slow ramps of the power", ramp, noisy(steady)),
+    ("slow ramps of power and load", ramp, ramp),
+    ("regulation under a noisy load", regulation, noisy(steady)),
+]
+
+
+@pytest.mark.parametrize(("power_w", "load_w"), [row[1:] for row in SOUND], ids=[row[0] for row in SOUND])
+@pytest.mark.parametrize(
+    ("every_ms", "inverter_late_ms"), [(200, 0), (200, 900), (2_000, 0)], ids=["fast", "inverter late", "meter slow"]
+)
+def test_a_sound_meter_is_never_doubted(power_w: Course, load_w: Course, every_ms: int, inverter_late_ms: int) -> None:
+    found = doubts_ms(power_w, load_w, length_ms=400_000, every_ms=every_ms, inverter_late_ms=inverter_late_ms)
+    assert found == []
+
+
+def test_what_is_not_seen_begins_anew() -> None:
+    rest = Rest(power_w=0, since_ms=0, low_w=0, high_w=0, compared=True)
+    state = State(trust=Trust(rest=rest, before=rest, missed=1))
+    unseen = all_fresh(orders=(a_target(0),), poi_battery_w=None)
+    assert trust.look(SITE, state, unseen, {"meter": a_meter()}) == Trust(missed=1)
+    assert trust.look(SITE, state, all_fresh(orders=(a_target(0),)), {}) == Trust(missed=1)
+
+
+# -- while the site balances its own load -------------------------------------------------------------------------
+
+
+def balanced(
+    load_w: Course, meter: Callable[[Course], Course] = sound, *, length_ms: int, large: bool = False
+) -> tuple[list[int], list[int]]:
+    """Play the whole step with an inverter that follows after 400 ms. Return when it doubted, and its powers.
+
+    large: on a site with 30 kW of load and of generation.
+    """
+    poi = msgspec.structs.replace(BALANCING.poi, import_max_w=50_000, export_max_w=50_000)
+    if large:
+        poi = msgspec.structs.replace(poi, load_max_w=30_000, generation_max_w=30_000)
+    site = msgspec.structs.replace(BALANCING, poi=poi)
+    state, found, powers_w, targets_w = State(), list[int](), list[int](), [0, 0, 0]
+    shown_w = meter(lambda t_ms: powers_w[t_ms // SAMPLE_MS] - load_w(t_ms))
+    for t_ms in range(0, length_ms, SAMPLE_MS):
+        powers_w.append(targets_w[-3])
+        snapshot = a_snapshot(
+            a_meter(shown_w(t_ms), t_ms), an_inverter(powers_w[-1], at_ms=t_ms), a_battery(at_ms=t_ms), now_ms=t_ms
+        )
+        after, decision = step(site, state, snapshot)
+        if after.trust.until_ms != state.trust.until_ms:
+            found.append(t_ms)
+        assert ("meter_not_following" in {f.fault for f in decision.faults}) is (t_ms < after.trust.until_ms)
+        state = after
+        targets_w.append(decision.target_w)
+    return found, powers_w
+
+
+@pytest.mark.parametrize(
+    "load_w",
+    [
+        steps_of(10_000, 500, 2500),
+        steps_of(10_000, 500, 4500),
+        steps_of(4_500, 500, 6500),
+        steps_of(10_000, -4500, 9000),
+        noisy(ramp),
+        noisy(steps_of(7_000, 500, 4000, 8000)),
+    ],
+    ids=["2 kW", "4 kW", "a hob of 6 kW", "clouds", "slow ramps", "stairs"],
+)
+def test_balancing_a_load_that_goes_on_and_off_is_no_hunting(load_w: Course) -> None:
+    found, powers_w = balanced(load_w, length_ms=300_000)
+    assert found == []
+    assert max(powers_w) - min(powers_w) >= 1900, "and the batteries did follow it"
+
+
+def test_growing_swings_after_a_late_meter_end_by_the_third_turn() -> None:
+    """No load is too large for this site, so that only the turns tell."""
+    found, powers_w = balanced(steps_of(30_000, 2000, 5000), late, length_ms=100_000, large=True)
+    assert found
+    turns = turns_of(powers_w[: found[0] // SAMPLE_MS])
+    assert 2 <= turns <= 3
+    assert powers_w[found[0] // SAMPLE_MS + 10 :][:250] == [0] * 250, "at rest for the minute"
+
+
+def turns_of(powers_w: Sequence[int]) -> int:
+    """Return how often the power turned back by 3 kW or more."""
+    turns, heading, far_w = 0, 0, powers_w[0]
+    for power_w in powers_w:
+        if heading and (power_w - far_w) * heading > 0:
+            far_w = power_w
+        elif abs(power_w - far_w) >= 3000:
+            turns += heading != 0
+            heading, far_w = (1 if power_w > far_w else -1), power_w
+    return turns
+
+
+@pytest.mark.parametrize("meter", [late, reversed_])
+def test_a_swing_to_what_is_no_load_of_this_site_ends_at_once(meter: Callable[[Course], Course]) -> None:
+    found, powers_w = balanced(lambda t_ms: 500 if t_ms < 20_000 else 5000, meter, length_ms=40_000)
+    assert found
+    assert turns_of(powers_w[: found[0] // SAMPLE_MS]) <= 1
+    assert powers_w[-1] == 0
+
+
+# -- what a doubt does --------------------------------------------------------------------------------------------
+
+
+def test_state_of_doubt_survives_its_record() -> None:
+    rest = Rest(power_w=-3000, since_ms=11, low_w=-12, high_w=13, compared=True)
+    before = Rest(power_w=14, since_ms=15, low_w=16, high_w=17)
+    full = Trust(
+        rest=rest, before=before, missed=1, turn_w=18, heading=-1, unshown=True, turned_ms=(19, 20), until_ms=21
+    )
+    assert all(getattr(full, name) != getattr(Trust(), name) for name in Trust.__struct_fields__)
+    state = State(trust=full)
+    assert msgspec.json.decode(msgspec.json.encode(state), type=State) == state
+    assert msgspec.json.decode(msgspec.json.encode(State()), type=State) == State()
+
+
+@settings(max_examples=300, deadline=None)
+@given(any_snapshot(), any_state)
+def test_a_doubt_never_widens_what_the_site_may_do(snapshot: Snapshot, state: State) -> None:
+    """Within what the site file admits, and with no order: a forced power may fall back to 0 W, never beyond."""
+    snapshot = msgspec.structs.replace(snapshot, orders=())
+    site = a_site(2)
+    meter = next((r for r in snapshot.readings if isinstance(r, Meter)), None)
+    load_w = 0 if meter is None or snapshot.poi_battery_w is None else snapshot.poi_battery_w - meter.power_w
+    loads_w = [load_w, state.net_load_w or 0]
+    if not all(-site.poi.generation_max_w <= one_w <= site.poi.load_max_w for one_w in loads_w):
+        return
+    doubting = msgspec.structs.replace(state, trust=Trust(until_ms=snapshot.now_ms + 1))
+    wide, narrow = step(site, state, snapshot)[1], step(site, doubting, snapshot)[1]
+    assert narrow.high.value_w <= max(0, wide.high.value_w)
+    assert narrow.low.value_w >= min(0, wide.low.value_w)
+
+
+@pytest.mark.parametrize(("now_ms", "doubted"), [(99_999, True), (100_000, False)])
+def test_a_doubt_lasts_until_its_end_and_not_longer(now_ms: int, doubted: bool) -> None:
+    snapshot = all_fresh(orders=(a_target(5000),), now_ms=now_ms)
+    decision = step(SITE, State(trust=Trust(until_ms=100_000)), snapshot)[1]
+    assert decision.target_w == (900 if doubted else 5000), "6000 W of export, 5000 W of generation, 100 W of margin"
+    assert [fault.fault for fault in decision.faults] == (["meter_not_following"] if doubted else [])
+
+
+# -- the gate, which does not know of doubts ----------------------------------------------------------------------
+
+POWERS_W = (-10_000, -3000, 0, 3000, 10_000)
+
+
+@pytest.mark.parametrize("asked_w", [None, -9000, 9000])
+@pytest.mark.parametrize("power_w", POWERS_W)
+@pytest.mark.parametrize("shown_w", [-14_000, -12_001, -5000, 0, 5000, 6001, 14_000])
+def test_the_gate_lets_pass_what_a_doubt_narrows_to(asked_w: int | None, power_w: int, shown_w: int) -> None:
+    """Whatever a meter lies while the batteries run: the way back toward 0 W is never refused."""
+    orders: tuple[Order, ...] = () if asked_w is None else (a_target(asked_w),)
+    snapshot = a_snapshot(a_meter(shown_w), an_inverter(power_w), a_battery(), orders=orders)
+    decision = step(SITE, State(trust=Trust(until_ms=snapshot.now_ms + 1)), snapshot)[1]
+    assert abs(decision.target_w) <= 900
+    verdicts = check(SITE, snapshot, decision.commands)
+    assert [verdict.refused for verdict in verdicts] == [""]
