@@ -23,7 +23,7 @@ STEP_W = 100
 ENTER_SERVICE = {"delay_s": 20.0, "ramp_s": 0.0}  # the standard's 300 s would not fit between the healing and the end
 CONVERGED_W = 400
 WITHIN_S = 120.0
-LATE = ("F06", "F07", "F17", "F18", "F19", "F20", "F60")  # seconds late, or held until a watchdog ends it: hil 4.2
+LATE = ("F06", "F07", "F17", "F18", "F19", "F20", "F58", "F59", "F60")  # late, or false until a move shows it: hil 4.2
 ALLOWED_LATE = {"poi_s": 10.0, "expiry_s": 10.0, "reaction_s": 10.0}
 Points = tuple[tuple[float, float | Nothing], ...]
 
