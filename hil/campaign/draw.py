@@ -24,6 +24,7 @@ ENTER_SERVICE = {"delay_s": 20.0, "ramp_s": 0.0}  # the standard's 300 s would n
 CONVERGED_W = 400
 WITHIN_S = 120.0
 LATE = ("F06", "F07", "F17", "F18", "F19", "F20", "F58", "F59", "F60")  # late, or false until a move shows it: hil 4.2
+ANOTHER = {"travel": "another master's set points travel, ours stand still"}
 ALLOWED_LATE = {"poi_s": 10.0, "expiry_s": 10.0, "reaction_s": 10.0}
 Points = tuple[tuple[float, float | Nothing], ...]
 
@@ -48,6 +49,8 @@ def draw(seed: int, site: Site, site_name: str, *, length_s: float = 3600.0, mod
         stimulus=_stimuli(chance, site, length_s),
         fault=faults,
         judge=Judge(
+            skip=tuple(ANOTHER) if any(fault.id == "F26" for fault in faults) else (),
+            reason=ANOTHER if any(fault.id == "F26" for fault in faults) else {},
             allow=ALLOWED_LATE if any(fault.id in LATE for fault in faults) else {},
             converged=converged(site),
             within_s=WITHIN_S,

@@ -10,7 +10,7 @@ import msgspec
 
 from controller.model import Site
 from hil.campaign.covering import pairwise
-from hil.campaign.draw import ALLOWED_LATE, ENTER_SERVICE, LATE, converged, targets
+from hil.campaign.draw import ALLOWED_LATE, ANOTHER, ENTER_SERVICE, LATE, converged, targets
 from hil.faults import VERBS
 from hil.faults.catalogue import ROWS
 from hil.faults.words import Fault, Mode
@@ -78,6 +78,8 @@ def _scenario(number: int, fault: Fault, state: State, name: str, site: Site, mo
         stimulus=_stimuli(state, site),
         fault=(fault,),
         judge=Judge(
+            skip=tuple(ANOTHER) if fault.id == "F26" else (),
+            reason=ANOTHER if fault.id == "F26" else {},
             allow=ALLOWED_LATE if fault.id in LATE else {},
             converged=converged(site),
             within_s=WITHIN_S,
