@@ -90,13 +90,13 @@ def _jobs(found: list[tuple[Path, Scenario]], chosen: Namespace) -> Iterator[Job
 
 def _told(jobs: list[Job], chosen: Namespace, console: Console) -> Iterator[Outcome]:
     """Run the jobs, with a line of progress on a terminal, and tell of each as it ends."""
-    at: dict[str, float] = {}
+    at: dict[str, Progress] = {}
     done = 0
     lengths_s = {job.scenario.id: job.scenario.length_s for job in jobs}
 
     def tell(progress: Progress) -> None:
-        at[progress.scenario] = progress.t_s
-        now = "  ".join(f"{name} {100 * t_s / lengths_s[name]:.0f} %" for name, t_s in at.items())
+        at[progress.scenario] = progress
+        now = "  ".join(f"{name} {100 * one.t_s / lengths_s[name]:.0f} % {one.waits_for}" for name, one in at.items())
         live.update(Text(f"{done}/{len(jobs)}  {now}"), refresh=True)
 
     with Live(console=console, transient=True, auto_refresh=False) as live:

@@ -141,7 +141,6 @@ class Model:
         self.site, self.plant, self.record = site, plant, record
         self.clock = ModelClock(plant.now_s)
         self.silent: set[str] = set()
-        self.late_s: dict[str, float] = {}
         self._changed = False
         self.board = Board(site, self.clock, self._change)
         self.decider = Decider(site, self.board, self.clock, state)

@@ -46,10 +46,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """How far a run is."""
+    """How far a run is, and which step it is at."""
 
     scenario: str
     t_s: float
+    waits_for: str = ""
 
 
 class _Running:
@@ -153,7 +154,8 @@ def _child(job: Job, folder: Path, pipe: Connection) -> None:
         nonlocal told_s
         if player.t_s - told_s >= TOLD_EVERY_S:
             told_s = player.t_s
-            pipe.send_bytes(msgspec.msgpack.encode(Progress(scenario=job.scenario.id, t_s=player.t_s)))
+            told = Progress(scenario=job.scenario.id, t_s=player.t_s, waits_for=player.waits_for)
+            pipe.send_bytes(msgspec.msgpack.encode(told))
 
     mutant = MUTANTS[job.mutant] if job.mutant else None
     try:
