@@ -24,7 +24,10 @@ ENTER_SERVICE = {"delay_s": 20.0, "ramp_s": 0.0}  # the standard's 300 s would n
 CONVERGED_W = 400
 WITHIN_S = 120.0
 LATE = ("F06", "F07", "F17", "F18", "F19", "F20", "F58", "F59", "F60")  # late, or false until a move shows it: hil 4.2
-ANOTHER = {"travel": "another master's set points travel, ours stand still"}
+ANOTHER = {  # what another master does is not ours
+    "travel": "another master's set points travel, ours stand still",
+    "order_expired": "the power is what another master orders",
+}
 ALLOWED_LATE = {"poi_s": 10.0, "expiry_s": 10.0, "reaction_s": 10.0}
 Points = tuple[tuple[float, float | Nothing], ...]
 
