@@ -51,15 +51,21 @@ def draw(seed: int, site: Site, site_name: str, *, length_s: float = 3600.0, mod
         plant=_plant(chance, site),
         stimulus=_stimuli(chance, site, length_s),
         fault=faults,
-        judge=Judge(
-            skip=tuple(ANOTHER) if any(fault.id == "F26" for fault in faults) else (),
-            reason=ANOTHER if any(fault.id == "F26" for fault in faults) else {},
-            allow=ALLOWED_LATE if any(fault.id in LATE for fault in faults) else {},
-            converged=converged(site),
-            within_s=WITHIN_S,
-            restarts=(0.0, 1000.0),
-            idle_faults=True,
-        ),
+        judge=judged(site, faults, WITHIN_S),
+    )
+
+
+def judged(site: Site, faults: tuple[Fault, ...], within_s: float) -> Judge:
+    """Return how a drawn scenario is judged: by all invariants, but for what its faults take out of our hands."""
+    not_ours = ANOTHER if any(fault.id == "F26" for fault in faults) else {}
+    return Judge(
+        skip=tuple(not_ours),
+        reason=not_ours,
+        allow=ALLOWED_LATE if any(fault.id in LATE for fault in faults) else {},
+        converged=_converged(site),
+        within_s=within_s,
+        restarts=(0.0, 1000.0),
+        idle_faults=True,
     )
 
 
@@ -131,7 +137,7 @@ def _log_uniform(chance: Random, low: float, high: float) -> float:
     return float(low * (high / low) ** chance.random())
 
 
-def converged(site: Site) -> str:
+def _converged(site: Site) -> str:
     """Return what has to be true again: every device is heard, and each unit does what it is told."""
     heard = [f'not fault("meter_stale", "{site.poi.meter}")']
     for unit in site.unit:

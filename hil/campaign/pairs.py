@@ -10,12 +10,12 @@ import msgspec
 
 from controller.model import Site
 from hil.campaign.covering import pairwise
-from hil.campaign.draw import ALLOWED_LATE, ANOTHER, ENTER_SERVICE, LATE, converged, targets
+from hil.campaign.draw import ENTER_SERVICE, judged, targets
 from hil.faults import VERBS
 from hil.faults.catalogue import ROWS
 from hil.faults.words import Fault, Mode
 from hil.scenario.signals import Nothing, Regulation, Signal
-from hil.scenario.words import Judge, Scenario, Stimulus
+from hil.scenario.words import Scenario, Stimulus
 
 AT_S, LASTS_S, HEAL_S, LENGTH_S, WITHIN_S = 20.0, 40.0, 65.0, 175.0, 105.0
 Points = tuple[tuple[float, float | Nothing], ...]
@@ -77,15 +77,7 @@ def _scenario(number: int, fault: Fault, state: State, name: str, site: Site, mo
         plant=_plant(state, site),
         stimulus=_stimuli(state, site),
         fault=(fault,),
-        judge=Judge(
-            skip=tuple(ANOTHER) if fault.id == "F26" else (),
-            reason=ANOTHER if fault.id == "F26" else {},
-            allow=ALLOWED_LATE if fault.id in LATE else {},
-            converged=converged(site),
-            within_s=WITHIN_S,
-            restarts=(0.0, 100.0),
-            idle_faults=True,
-        ),
+        judge=judged(site, (fault,), WITHIN_S),
     )
 
 

@@ -80,8 +80,7 @@ class ModelUtility:
         if now_s < self._due_s - 1e-9 or self.silent:
             return
         self._due_s = now_s + REFRESH_S
-        if wish.cease != self._stopped:
-            self._send(self._points.operate(STOP if wish.cease else START))
+        if wish.cease != self._stopped and self._send(self._points.operate(STOP if wish.cease else START)):
             self._stopped = wish.cease
         if wish.limit_pct is not None:
             self._send(self._points.limit(wish.limit_pct))
