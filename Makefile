@@ -1,6 +1,8 @@
 # make demo    watch a site work: emulated inverter, meter and battery on real protocol frames (DURATION_S, SUMMARY, REPORT)
 # make test    prove it: style, types, import contracts, tests
 # make bench   the figures
+# make mutate  break each line of gate, rules and engine, and see whether a test notices (half an hour; ROOM=gate for one)
+# make matrix  every datum of every device going wrong, in every state of a site (some minutes)
 # make sweep   kill the controller at every step of a cycle, cut and flip its journal at every byte (some minutes)
 # make campaign  random faults by seed (SEEDS=200 JOBS=2; an hour or more)
 # make lint | docs | clean
@@ -18,8 +20,9 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-input
 
 SEEDS ?= 200
 JOBS ?= 2
+ROOM ?=
 
-.PHONY: demo test lint bench sweep campaign docs clean
+.PHONY: demo test lint bench mutate matrix sweep campaign docs clean
 .NOTPARALLEL:
 
 demo: .venv/.hil
@@ -39,8 +42,14 @@ lint: .venv/.test
 	@echo "== contracts"
 	@$(BIN)/lint-imports --no-logo
 
-bench: .venv/.hil
+bench: .venv/.bench
 	@$(BIN)/python -m hil.bench
+
+mutate: .venv/.test
+	@$(BIN)/python -m tests.mutation --jobs $(JOBS) $(if $(ROOM),--room $(ROOM))
+
+matrix: .venv/.test
+	@LINEPACK_MATRIX=all $(BIN)/python -m pytest -q tests/test_data_matrix.py
 
 sweep: .venv/.hil
 	@$(BIN)/python -m hil.run.sweep
@@ -57,7 +66,7 @@ docs: .venv/.hil
 clean:
 	rm -rf .venv out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
-.venv/.hil .venv/.test: .venv/.%: pyproject.toml | $(BIN)/python
+.venv/.hil .venv/.test .venv/.bench: .venv/.%: pyproject.toml | $(BIN)/python
 	@echo "installing Linepack for $* into .venv (a minute or two the first time)"
 	@$(PIP) -e '.[$*]'
 	@touch $@

@@ -32,6 +32,7 @@ from controller.model import (
 )
 from hil.bench_battery import cell_figures
 from hil.bench_process import measure
+from hil.bench_share import share_figures
 from hil.children import HOST
 from hil.clock import run_virtual
 from hil.devices import InverterDevice
@@ -82,7 +83,7 @@ def _ten_units() -> tuple[Site, Snapshot]:
     site = load(DEMO_SITE)
     unit, meter = site.unit[0], site.device[1]
     inverter = next(d for d in site.device if d.name == unit.inverter)
-    battery = next(d for d in site.device if d.name == unit.battery)
+    battery = next(d for d in site.device if d.name in unit.batteries)
     units, devices, readings = [], [meter], list[AnyReading]()
     readings.append(Meter(device=meter.name, sampled_ms=100_000, heard_ms=100_000, power_w=0))
     for n in range(10):
@@ -239,7 +240,7 @@ def _asked_w(now_s: float) -> int:
 def _two_units(site: Site) -> Site:
     """Return the site with a second unit of the same kind beside the first."""
     unit = site.unit[0]
-    names = {unit.inverter: "inverter2", unit.battery: "battery2"}
+    names = {unit.inverter: "inverter2", unit.batteries[0]: "battery2"}
     second = msgspec.structs.replace(unit, name="second", inverter="inverter2", battery="battery2")
     more = (msgspec.structs.replace(one, name=names[one.name]) for one in site.device if one.name in names)
     return msgspec.structs.replace(site, unit=(unit, second), device=(*site.device, *more))
@@ -273,6 +274,7 @@ def process_figures() -> list[Figure]:
             bar="<= 3 x",
             held=whole_us <= 3 * bare_us,
         ),
+        _figure("limit cut on CAN -> inverter's register written, p99", _percentile(got.cut_us, 99) / 1000, "ms", 20),
         _figure("controller resident", got.resident_mb, "MB", 80),
         _figure("controller share of one core on the demo site", got.cpu_pct, "%", 5),
         _figure("process start -> first safe control, devices answering", got.start_s, "s", 2),
@@ -298,8 +300,14 @@ def _figure(what: str, value: float, unit: str, most: float) -> Figure:
     return Figure(what=what, measured=f"{shown} {unit}", bar=f"<= {most:g} {unit}", held=value <= most)
 
 
+def share_rows() -> list[Figure]:
+    """Time the sharing over many units beside a peer; see bench_share."""
+    return [Figure(what=what, measured=measured, bar=bar, held=held) for what, measured, bar, held in share_figures()]
+
+
 PARTS: Mapping[str, Callable[[], list[Figure]]] = {
     "engine": engine_figures,
+    "share": share_rows,
     "discovery": discovery_figures,
     "lockstep": lockstep_figures,
     "model": model_figures,

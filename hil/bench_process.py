@@ -19,27 +19,33 @@ from typing import BinaryIO
 
 import msgspec
 
+from controller.app import commissioning
 from controller.app.sitefile import load
 from controller.link.modbus_server import Request
 from hil.children import HOST, used
-from hil.devices import InverterDevice
+from hil.devices import BatteryDevice, InverterDevice
 from hil.devices.modbus import Answer
 from hil.plant.site import Plant
 from hil.run.fit import plant_spec
 from hil.run.host import Host
 from hil.stage import DEMO_SITE
 
-UTILITY, INVERTER, RELAY = 18502, 18503, 18506
+UTILITY, INVERTER, RELAY, LIMITS = 18502, 18503, 18506, 18507
 DEVICE_PORTS = {"inverter": INVERTER, "meter": 18504, "battery": 18505}
 TURNS = 8  # product and relay in turn, so that both meet the same noise
-WRITES = 50  # a turn
-PAUSE_S = 0.01
+WRITES = 25  # a turn
+PAUSE_S = 0.06  # the gate lets no more than 20 raises a second out
 WATCHED_S = 20.0
+CUTS, CUT_A, FREE_A = 100, 20, 150  # the battery's discharge limit goes down and up while 4 kW are asked
+CUT_ASKED_W = 4000
 BASE = 40000
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
-    """Times of set points from their sending, and from their acknowledgement, to the inverter's register."""
+    """Times of set points from their sending, and from their acknowledgement, to the inverter's register.
+
+    cut_us: of a limit that the battery cuts, from its frame to the inverter's register.
+    """
 
     start_s: float
     cpu_pct: float
@@ -47,6 +53,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     whole_us: list[float]
     after_ack_us: list[float]
     bare_us: list[float]
+    cut_us: list[float]
 
 
 class _Stamps:
@@ -64,6 +71,18 @@ class _Stamps:
         return answer
 
 
+class _Limits(asyncio.DatagramProtocol):
+    """Puts a frame of limits on the battery's bus for each datagram: the discharge limit in amperes."""
+
+    def __init__(self, battery: BatteryDevice) -> None:
+        self._battery = battery
+
+    def datagram_received(self, data: bytes, addr: object) -> None:
+        """Send 0x351 at once: charge voltage, charge and discharge current in tenths, discharge voltage."""
+        frame = struct.pack("<HhhH", 560, 1500, 10 * int(data), 470)
+        self._battery.inject(b"t3518" + frame.hex().upper().encode() + b"\r")
+
+
 def play_devices(stamps_fd: int) -> None:
     """Run as a process: the site's devices, with an inverter whose register writes are timed."""
 
@@ -74,6 +93,9 @@ def play_devices(stamps_fd: int) -> None:
         assert isinstance(inverter, InverterDevice)
         inverter.hooks.append(_Stamps(stamps_fd))
         await host.start(DEVICE_PORTS)
+        battery = host.devices["battery"]
+        assert isinstance(battery, BatteryDevice)
+        await asyncio.get_running_loop().create_datagram_endpoint(lambda: _Limits(battery), local_addr=(HOST, LIMITS))
         await host.run()
 
     asyncio.run(main())
@@ -104,6 +126,7 @@ def measure() -> Measured:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="linepack-")))
         site_file = folder / "site.toml"
         site_file.write_text(DEMO_SITE.read_text().replace(":850", ":1850"))
+        commissioning.record(site_file, by="bench")
         stamps_fd, told = os.pipe()
         stack.callback(os.close, stamps_fd)
         stack.callback(os.close, told)
@@ -123,6 +146,7 @@ def measure() -> Measured:
                 if turn:  # the first one warms both up
                     ours += mine
                     bare += theirs
+            cut_us = _timed_cuts(wire, stamps_fd, address)
         cpu_pct, resident_mb = _watch(product.pid)
     return Measured(
         start_s=start_s,
@@ -131,6 +155,7 @@ def measure() -> Measured:
         whole_us=[whole_us for whole_us, _ in ours],
         after_ack_us=[after_us for _, after_us in ours],
         bare_us=[whole_us for whole_us, _ in bare],
+        cut_us=cut_us,
     )
 
 
@@ -204,6 +229,23 @@ def _timed_writes(wire: socket.socket, stamps_fd: int, address: int) -> list[tup
         written_ns = _next_stamp_ns(stamps_fd, sent_ns)
         times.append(((written_ns - sent_ns) / 1000, max(0, written_ns - acknowledged_ns) / 1000))
         _pause(PAUSE_S)
+    return times
+
+
+def _timed_cuts(wire: socket.socket, stamps_fd: int, address: int) -> list[float]:
+    """Return how long each cut of the battery's limit took from its sending to the inverter's register, in us."""
+    times = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as limits:
+        for number in range(CUTS):
+            body = struct.pack(">BBHHBHHi", 1, 16, address, 4, 8, 1, 1, CUT_ASKED_W)  # within its lease
+            wire.sendall(struct.pack(">HHH", number, 0, len(body)) + body)
+            wire.recv(300)
+            _pause(PAUSE_S)
+            sent_ns = time.perf_counter_ns()
+            limits.sendto(str(CUT_A).encode(), (HOST, LIMITS))
+            times.append((_next_stamp_ns(stamps_fd, sent_ns) - sent_ns) / 1000)
+            limits.sendto(str(FREE_A).encode(), (HOST, LIMITS))
+            _pause(PAUSE_S)
     return times
 
 

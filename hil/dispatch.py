@@ -20,9 +20,13 @@ MODEL_END = 0xFFFF
 MARK = [0x5375, 0x6E53]  # "SunS"
 WATTS = 1
 TIMEOUT_S = 1.0
+SCALES = ("WSet_SF", "WMaxLimPct_SF", "VarSet_SF")
 EXPECTED_MODELS = (1, 701, 702, 703, 704, 713, 715)
 SET_BLOCK = ("WSetEna", "WSetRvrtTms")  # first and last point of the function
 LIMIT_BLOCK = ("WMaxLimPctEna", "WMaxLimPctRvrtTms")
+REACTIVE_BLOCKS = (("VarSet", "VarSetRvrtTms"), ("VarSetEna", "VarSetMod"))  # the priority between them is the site's
+VARS = 4
+NO_SCALE = 0x8000  # the site takes no reactive set point
 STOP, START = 0, 1
 
 
@@ -40,10 +44,10 @@ class Write(msgspec.Struct, frozen=True):
 class Points:
     """Where a site's control points are, and the writes that order something. Pure."""
 
-    def __init__(self, models: Mapping[int, int], set_scale: int, limit_scale: int) -> None:
-        """models: address of each model; the scales are the exponents of WSet_SF and WMaxLimPct_SF."""
+    def __init__(self, models: Mapping[int, int], set_scale: int, limit_scale: int, reactive_scale: int = 0) -> None:
+        """models: address of each model; the scales are the exponents of WSet_SF, WMaxLimPct_SF and VarSet_SF."""
         self._at = {number: models[number] for number in (704, 715)}
-        self._set_scale, self._limit_scale = set_scale, limit_scale
+        self._set_scale, self._limit_scale, self._reactive_scale = set_scale, limit_scale, reactive_scale
         self.set_block = self._block(SET_BLOCK)
 
     def set_point(self, power_w: int, timer_s: int = 0) -> Write:
@@ -57,6 +61,13 @@ class Points:
         enabled = 0 if share_pct is None else 1
         points = {"WMaxLimPctEna": enabled, "WMaxLimPct": value, "WMaxLimPctRvrtTms": timer_s}
         return self._write(LIMIT_BLOCK, points)
+
+    def reactive(self, reactive_var: int | None, timer_s: int = 0) -> tuple[Write, ...]:
+        """Return the writes of a reactive set point in var, the enabling last, or of none."""
+        value = 0 if reactive_var is None else round(reactive_var / 10**self._reactive_scale)
+        enabled = 0 if reactive_var is None else 1
+        points = {"VarSetEna": enabled, "VarSetMod": VARS, "VarSet": value, "VarSetRvrtTms": timer_s}
+        return tuple(self._write(ends, {name: points[name] for name in ends}) for ends in REACTIVE_BLOCKS)
 
     def operate(self, operation: int) -> Write:
         """Return the write that stops or starts the site."""
@@ -116,8 +127,8 @@ class Dispatch:
         missing = [model for model in EXPECTED_MODELS if model not in self.models]
         if missing:
             raise DispatchError(f"the site's SunSpec map has {sorted(self.models)}, not {missing}")
-        scales = [await self._read(self.models[704] + OFFSETS_704[name], 1) for name in ("WSet_SF", "WMaxLimPct_SF")]
-        self.points = Points(self.models, *(scale - 0x10000 if scale >= 0x8000 else scale for (scale,) in scales))
+        scales = [await self._read(self.models[704] + OFFSETS_704[name], 1) for name in SCALES]
+        self.points = Points(self.models, *(exponent(scale) for (scale,) in scales))
 
     async def ask(self, power_w: int, timer_s: int = 0) -> bool:
         """Write a set point in watts. Returns whether the site acknowledged it."""
@@ -163,6 +174,13 @@ class Dispatch:
         if reply.isError() or len(reply.registers) != count:
             raise DispatchError(f"reading {count} registers at {address}: {reply}")
         return list(reply.registers)
+
+
+def exponent(scale: int) -> int:
+    """Return a scale factor as it is read; 0 where it is not implemented."""
+    if scale == NO_SCALE:
+        return 0
+    return scale - 0x10000 if scale > NO_SCALE else scale
 
 
 def _layout(model: int) -> Iterator[tuple[str, int, int]]:

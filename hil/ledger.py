@@ -142,7 +142,7 @@ def delivered_w(truth: Truth) -> float:
 
 def unplugged(truth: Truth) -> bool:
     """Tell whether a battery cannot be heard because of its cable."""
-    return any(unit.battery in truth.cut for unit in truth.units)
+    return any(not truth.cut.isdisjoint(unit.batteries) for unit in truth.units)
 
 
 def rule(why: str) -> str:

@@ -77,7 +77,8 @@ async def _follow(site: Site, folder: Path, day: str, points: list[float]) -> Fo
     energies: list[float] = []
     async with lockstep(site, folder) as bench:
         for unit in site.unit:
-            bench.plant.set(f"{unit.battery}.soc", START_SOC)
+            for battery in unit.batteries:
+                bench.plant.set(f"{battery}.soc", START_SOC)
         await bench.wait(2.0)
         loop = asyncio.get_running_loop()
         begun_s = loop.time()

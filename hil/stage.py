@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from controller.app import commissioning
 from controller.journal import Entry, Follower
 from controller.link.clock import Clock
 from controller.model import Site
@@ -100,6 +101,7 @@ async def stage(
     site_file = folder / "demo.toml"
     try:
         site_file.write_text(DEMO_SITE.read_text("utf-8").replace(battery_url(None), battery_url(can)), "utf-8")
+        commissioning.record(site_file, by="demo")
     except OSError as error:
         raise SetupError(f"the demo's folder {folder} cannot be prepared: {error}") from error
     async with AsyncExitStack() as stack:

@@ -125,7 +125,7 @@ def tell(duration_s: float, site: Site, begins_s: float = 0.0) -> Story:
 
 def stale_s(site: Site) -> float:
     """Return after how long without a frame the site's battery counts as silent."""
-    batteries = {unit.battery for unit in site.unit}
+    batteries = {name for unit in site.unit for name in unit.batteries}
     ages = [device.stale_after_ms for device in site.device if device.name in batteries]
     return max((age for age in ages if age is not None), default=3500) / 1000
 
@@ -170,7 +170,7 @@ def _does(at_s: float, **values: float) -> tuple[Stimulus, ...]:
 
 
 def _charged(at_s: float, soc: float, site: Site) -> tuple[Stimulus, ...]:
-    return _does(at_s, **{f"{unit.battery}.soc": soc for unit in site.unit})
+    return _does(at_s, **{f"{name}.soc": soc for unit in site.unit for name in unit.batteries})
 
 
 def _asks(phase: Phase, power_w: int | None) -> tuple[SetPoint, ...]:
@@ -228,7 +228,9 @@ def _bms(phase: Phase, site: Site) -> _Scene:
     pulled_s, out_s = phase.start_s + PLUG_S, _unplugged_s(stale_s(site))
     return _Scene(
         stimuli=_does(phase.start_s, load_w=2500, pv_w=600),
-        faults=tuple(Fault(on=unit.battery, do=CABLE_OUT, at_s=pulled_s, for_s=out_s) for unit in site.unit),
+        faults=tuple(
+            Fault(on=name, do=CABLE_OUT, at_s=pulled_s, for_s=out_s) for unit in site.unit for name in unit.batteries
+        ),
         set_points=_asks(phase, PEAK_W // 2),
     )
 

@@ -177,6 +177,8 @@ def _fill(kind: inspect.Type, count: Iterator[int], turn: int) -> Any:
             return _fill(members[turn % len(members)], count, turn)
         case inspect.VarTupleType():
             return tuple(_fill(kind.item_type, count, turn + more) for more in range(2))
+        case inspect.TupleType():
+            return tuple(_fill(item, count, turn) for item in kind.item_types)
         case inspect.LiteralType():
             return kind.values[(turn + next(count)) % len(kind.values)]
         case inspect.BoolType():
@@ -208,6 +210,8 @@ def _strategy(kind: inspect.Type) -> st.SearchStrategy[Any]:
             return st.one_of([_strategy(member) for member in kind.types])
         case inspect.VarTupleType():
             return st.lists(_strategy(kind.item_type), max_size=2).map(tuple)
+        case inspect.TupleType():
+            return st.tuples(*[_strategy(item) for item in kind.item_types])
         case inspect.LiteralType():
             return st.sampled_from(kind.values)
         case _:

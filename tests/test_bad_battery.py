@@ -89,7 +89,7 @@ def test_a_bad_frame_is_named_and_the_site_is_safe_and_heals(tmp_path: Path, wha
         await watch.asking(ASKED_W, HURT_S)
         decision = watch.bench.service.decision
         assert decision is not None
-        assert decision.why in ("fault_stop(house)", "bms_current(house)")
+        assert decision.why in ("fault_stop(house)", "bms_current(house)", "not_running(house)")
         assert {name for name, where in watch.seen if where == "battery"} >= ({fault} if fault else set())
         assert watch.power_w == pytest.approx(safe_w, abs=60)
         battery.spoil = lambda number, data: data

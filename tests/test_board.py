@@ -9,9 +9,9 @@ import pytest
 from controller.app.board import ORDERS_MAX, TRAIL_SAMPLES, Board
 from controller.app.calendar import Calendar
 from controller.app.outlet import Outlet
-from controller.link import LinkError
+from controller.link import LinkError, PartlyWritten
 from controller.link.clock import Clock
-from controller.model import Command, Inverter, Site, Window
+from controller.model import Command, Device, Inputs, Inverter, Site, Storm, Window
 from hil.clock import run_virtual
 from tests.words import a_battery, a_meter, a_site, a_target, an_inverter
 
@@ -171,6 +171,62 @@ def test_only_what_must_not_wait_wakes_the_site() -> None:
     assert len(changes) == 4
 
 
+def a_module(*closed: bool, at_ms: int = 100_000) -> Inputs:
+    return Inputs(device="io", sampled_ms=at_ms, heard_ms=at_ms, closed=closed)
+
+
+def test_contact_that_moves_wakes_the_site_and_one_that_rests_does_not() -> None:
+    board, _, changes = a_board()
+    board.heard(a_module(True, True))
+    assert len(changes) == 1
+    board.heard(a_module(True, True, at_ms=100_100))
+    assert len(changes) == 1
+    board.heard(a_module(True, False, at_ms=100_200))
+    assert len(changes) == 2
+    board.heard(a_module(True, True, at_ms=100_300))
+    assert len(changes) == 3
+
+
+def test_cell_data_wait_for_the_cycle() -> None:
+    board, _, changes = a_board()
+    board.heard(a_battery())
+    board.heard(a_battery(cell_max_mv=3650, cell_min_mv=2500, temperature_min_mc=-9000, temperature_max_mc=61_000))
+    board.heard(a_battery(isolation_kohm=1, warnings=("cold",)))
+    assert len(changes) == 1
+
+
+@pytest.mark.parametrize(("age_ms", "fresh"), [(500, True), (501, False)])
+def test_contacts_count_until_they_are_stale(age_ms: int, fresh: bool) -> None:
+    site = a_site()
+    module = Device(name="io", profile="inputs/modbus_discrete", url="tcp://127.0.0.1:1?unit=1", stale_after_ms=500)
+    board, clock, _ = a_board(msgspec.structs.replace(site, device=(*site.device, module)))
+    board.heard(a_module(True))
+    clock.at_ms += age_ms
+    snapshot = board.freeze("")
+    assert bool(snapshot.readings) is fresh
+    assert [m.age_ms for m in snapshot.missing if m.device == "io"] == ([] if fresh else [age_ms])
+
+
+def test_heartbeat_of_the_consumption_limit_is_kept_with_its_time_and_is_not_the_utilitys() -> None:
+    board, clock, changes = a_board()
+    assert board.freeze("").consumption_heard_ms is None
+    board.consumption_heard()
+    clock.at_ms += 70_000
+    snapshot = board.freeze("")
+    assert (snapshot.consumption_heard_ms, snapshot.utility_silent, changes) == (100_000, True, [])
+
+
+@pytest.mark.parametrize("kind", ["envelope", "consumption", "reserve", "reactive"])
+def test_orders_of_every_kind_pass_as_they_are_and_only_a_target_speaks_for_its_sender(kind: str) -> None:
+    board, clock, _ = a_board()
+    order = msgspec.structs.replace(
+        a_target(-500, at_ms=clock.at_ms), name=kind, kind=kind, soc_bp=9000, by_ms=7, reactive_var=-30
+    )
+    board.order(order)
+    assert board.freeze("").orders == (order,)
+    assert board.freeze("").utility_silent
+
+
 def test_notices_stand_until_they_are_over() -> None:
     board, _, _ = a_board()
     board.noticed("bad_frame", "battery1", "0x351 has 2 bytes")
@@ -184,7 +240,7 @@ class FakeLink:
     """A link that takes commands after a delay and may refuse."""
 
     def __init__(self, delay_s: float = 0.1) -> None:
-        self.delay_s, self.sent, self.error = delay_s, list[Command](), ""
+        self.delay_s, self.sent, self.error, self.lack = delay_s, list[Command](), "", ""
         self.bug: Exception | None = None
 
     async def run(self) -> None:
@@ -197,6 +253,8 @@ class FakeLink:
         if self.error:
             raise LinkError(self.error)
         self.sent.append(command)
+        if self.lack:
+            raise PartlyWritten(self.lack)
 
     def tick(self) -> None:
         """Do nothing."""
@@ -237,6 +295,26 @@ def test_a_write_that_failed_is_named_tried_again_at_the_next_cycle_and_over_whe
         await outlet.finished()
         assert board.freeze("").notices == ()
         assert [c.power_w for c in link.sent] == [100]
+
+    run_virtual(main())
+
+
+def test_a_power_without_its_vars_is_named_and_holds_its_lease_like_any_other() -> None:
+    async def main() -> None:
+        link, clock = FakeLink(delay_s=0), Clock()
+        board = Board(a_site(), clock)
+        outlet = Outlet("inverter1", link, board, clock)
+        link.lack = "inverter1: the reactive power was not written"
+        for _ in range(4):
+            outlet.put(a_command(100))
+            await outlet.finished()
+            assert [(n.fault, n.detail) for n in board.freeze("").notices] == [("write_failed", link.lack)]
+            await asyncio.sleep(1)
+        assert len(link.sent) == 2, "at once and at a third of the lease, not at every cycle"
+        link.lack = ""
+        outlet.put(a_command(200))
+        await outlet.finished()
+        assert board.freeze("").notices == ()
 
     run_virtual(main())
 
@@ -368,3 +446,77 @@ def test_an_inverter_that_no_unit_names_is_kept_but_not_trailed() -> None:
     board, _, _ = a_board()
     board.heard(Inverter(device="stranger", sampled_ms=1, heard_ms=1, power_w=5))
     assert board.freeze("").readings == ()
+
+
+# --- the storm reserve by calendar
+
+
+def a_storm(start: str = "0 18 * * fri", minutes: int = 120, timezone: str = "UTC", **changes: object) -> Calendar:
+    storm = msgspec.structs.replace(Storm(start=start, minutes=minutes, reserve_pct=80, recharge_s=3600), **changes)
+    return Calendar(a_site(storm=storm, timezone=timezone))
+
+
+def test_storm_window_asks_for_its_reserve_from_its_beginning_to_its_end() -> None:
+    order = a_storm().reserve(at_ms("2026-07-03 18:30:00"), 5_000_000)
+    assert order is not None
+    assert (order.name, order.source, order.kind, order.domain) == ("calendar storm", "calendar", "reserve", "battery")
+    assert (order.low_w, order.high_w, order.soc_bp, order.reactive_var) == (0, 0, 8000, 0)
+    assert order.starts_ms == 5_000_000 - 30 * 60_000
+    assert (order.expires_ms - order.starts_ms, order.by_ms - order.starts_ms) == (120 * 60_000, 3_600_000)
+
+
+def test_storm_reserve_that_is_only_kept_has_no_time_to_be_reached_by() -> None:
+    order = a_storm(recharge_s=0).reserve(at_ms("2026-07-03 18:00:00"), 1000)
+    assert order is not None and (order.by_ms, order.starts_ms) == (0, 1000)
+
+
+@pytest.mark.parametrize(
+    ("utc", "stands"),
+    [
+        ("2026-07-03 17:59:59", False),
+        ("2026-07-03 18:00:00", True),
+        ("2026-07-03 19:59:59", True),
+        ("2026-07-03 20:00:00", False),
+        ("2026-07-02 18:30:00", False),
+        ("1970-01-02 18:30:00", False),  # a Friday of a clock that was never set
+    ],
+)
+def test_storm_reserve_stands_in_its_window_and_not_before_the_clock_is_set(utc: str, stands: bool) -> None:
+    assert (a_storm().reserve(at_ms(utc), 0) is not None) is stands
+
+
+def test_site_without_a_storm_window_has_no_reserve() -> None:
+    assert Calendar(a_site()).reserve(at_ms("2026-07-03 18:30:00"), 0) is None
+
+
+@pytest.mark.parametrize(
+    ("utc", "began_min"),
+    [
+        ("2026-03-29 01:40:00", 10),  # 02:30 is skipped in Berlin and meant as 03:30, which is 01:30 UTC
+        ("2026-10-25 00:45:00", 15),  # 02:30 comes twice and is meant the first time, 00:30 UTC
+        ("2026-10-25 01:45:00", 75),
+    ],
+)
+def test_storm_window_at_a_change_of_the_clocks_begins_as_every_window_does(utc: str, began_min: int) -> None:
+    calendar = a_storm(start="30 2 * * *", timezone="Europe/Berlin")
+    order = calendar.reserve(at_ms(utc), 10_000_000)
+    assert order is not None and order.starts_ms == 10_000_000 - began_min * 60_000
+
+
+def test_storm_order_does_not_move_while_the_clock_is_trimmed_and_is_worked_out_anew_after_a_jump() -> None:
+    calendar, began_ms = a_storm(), at_ms("2026-07-03 18:00:00")
+    first = calendar.reserve(began_ms, 1_000_000)
+    assert first is not None
+    for minute in range(1, 60):  # the wall clock is 30 ms a minute fast against the monotonic one
+        now = calendar.reserve(began_ms + minute * 60_000, 1_000_000 + minute * (60_000 - 30))
+        assert now == first
+    jumped = calendar.reserve(began_ms + 90 * 60_000, 1_000_000 + 61 * 60_000)
+    assert jumped is not None and jumped.starts_ms == 1_000_000 - 29 * 60_000
+    assert calendar.reserve(at_ms("2026-07-02 12:00:00"), 1_000_000 + 62 * 60_000) is None
+
+
+def test_storm_window_of_a_week_is_still_one_window_on_its_last_day() -> None:
+    calendar = a_storm(start="0 0 1 * *", minutes=10_080)
+    order = calendar.reserve(at_ms("2026-07-07 23:59:00"), 0)
+    assert order is not None and order.starts_ms == -(7 * 24 * 60 - 1) * 60_000
+    assert calendar.reserve(at_ms("2026-07-08 00:00:00"), 60_000) is None

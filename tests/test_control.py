@@ -23,7 +23,8 @@ from hil.run.serve import Served
 from hil.stage import DEMO_SITE
 
 WAIT_S = 10
-INPUTS = ["load_w", "pv_w", "grid_hz", "grid_v_pu", "ambient_c", "battery.soc"]
+INPUTS = ["load_w", "pv_w", "grid_hz", "grid_v_pu", "ambient_c", "load_a_w", "load_b_w", "load_c_w", "battery.soc"]
+INPUTS += ["battery.force_charge", "battery.full_charge_wanted", "inverter.isolation_kohm"]
 
 
 @asynccontextmanager

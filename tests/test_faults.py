@@ -16,6 +16,7 @@ from hil.faults.bench import Bench, Standing, overlaid
 from hil.faults.catalogue import ROWS
 from hil.faults.schedule import wrong_params
 from hil.faults.words import ALL_MODES, PLACES, Armed, Fault, Heal
+from hil.plant.inputs import Inputs
 from hil.plant.inverter import SetPoint
 from hil.plant.meter import Meter
 from hil.plant.site import Plant
@@ -70,7 +71,7 @@ def test_every_verb_is_in_the_table_once_under_its_name() -> None:
 def test_verb_is_whole(verb: Any) -> None:
     assert re.fullmatch(r"[a-z][a-z_]*", verb.name)
     assert verb.on and verb.modes and verb.says
-    assert verb.on <= {"inverter", "meter", "battery", *PLACES.values()}
+    assert verb.on <= {"inverter", "meter", "battery", "inputs", *PLACES.values()}
     assert list(wrong_params(verb, {name: param.default for name, param in verb.params.items()})) == []
 
 
@@ -122,6 +123,7 @@ class Site:
 
     def __init__(self, power_w: float = 5000.0, load_w: float = 4000.0) -> None:
         self.plant = Plant(plant_spec(SITE), seed=1, start_s=1000.0)
+        self.plant.parts["inputs"] = Inputs()
         self.plant.set("load_w", load_w)
         self.inverter, self.battery = self.plant.inverter("inverter"), self.plant.battery("battery")
         self.meter: Meter = self.plant.meter("meter")
@@ -465,6 +467,7 @@ def test_generation_rises_along_a_ramp(site: Site) -> None:
         ("wrong", {"value": 0.9}, [0.9, 0.9, 0.9]),
         ("offset", {"by_value": -0.1}, [0.4, 0.3, 0.2]),
         ("factor", {"by_factor": -1.0}, [-0.5, -0.4, -0.3]),
+        ("jumps", {"by_value": 0.2, "every_s": 1.0}, [0.7, 0.4, 0.5]),
         ("drift", {"per_h": 360.0}, [0.5, 0.5, 0.5]),  # 0.1 a second up, while the truth goes 0.1 a second down
         ("not_a_number", {}, [None, None, None]),
     ],
@@ -475,7 +478,7 @@ def test_sensor_tells_something_else_until_the_end(do: str, params: dict[str, An
     begun_s = site.plant.now_s
     heard = [site.battery.told.told("soc", 0.5 - step / 10, begun_s + step) for step in range(3)]
     assert heard == [None if value is None else pytest.approx(value) for value in after]
-    assert armed.effects == (2 if do in ("stuck", "drift") else 3)  # the first is still true there
+    assert armed.effects == (2 if do in ("stuck", "drift", "jumps") else 3)  # one of them is true there
     assert site.battery.told.told("pack_v", 52.0, begun_s) == 52.0
     site.end()
     assert site.battery.told.told("soc", 0.5, begun_s) == 0.5

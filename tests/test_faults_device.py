@@ -505,7 +505,7 @@ def test_hooks_of_several_faults_work_on_what_the_others_left(rig: Rig) -> None:
 
 
 def test_battery_has_no_registers(rig: Rig) -> None:
-    with pytest.raises(TypeError, match="battery does not answer Modbus"):
+    with pytest.raises(TypeError, match="battery has no Modbus registers"):
         rig.begin("frozen", "battery")
 
 

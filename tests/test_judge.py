@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from controller.model import Default, Ramp, Site, Utility
 from hil.judge import INVARIANTS, Allowed, Judge
+from tests import narrowed
 from tests.truths import STEP_S, Stretch, a_truth, judged, stretch, told
 from tests.words import a_site
 
@@ -164,11 +165,12 @@ SIDES: dict[str, list[tuple[list[Stretch], list[Stretch]]]] = {
         ),
     ],
 }  # fmt: skip
+SIDES |= narrowed.SIDES
 CASES = [(name, *sides) for name, rows in SIDES.items() for sides in rows]
 
 
 def the_site(invariant: str, units: int) -> Site:
-    return RAMPED if invariant == "ramp" else a_site(units)
+    return RAMPED if invariant == "ramp" else narrowed.SITES.get(invariant, a_site(units))
 
 
 def test_every_invariant_is_held_by_one_story_and_broken_by_another() -> None:
@@ -194,7 +196,7 @@ def test_a_site_at_rest_holds_every_invariant_and_says_which_were_not_put_to_the
     untested = {name for name, verdict in verdicts.items() if not verdict.tested}
     assert untested == {
         "contactor_open", "bms_silent", "inverter_silent", "meter_silent", "unit_stopped", "units_opposed", "ramp",
-        "local_control",
+        "local_control", *narrowed.SIDES,
     }  # fmt: skip
     assert verdicts["bms_silent"].where == "its case did not come up"
 

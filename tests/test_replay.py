@@ -9,15 +9,27 @@ import pytest
 
 from controller.engine import step
 from controller.journal import Entry, JournalError, explain, explain_report, replay, replay_report
+from controller.journal.words import power, reading
 from controller.model import (
     FAULTS,
+    Availability,
+    Battery,
     Bound,
+    Consumption,
     Decision,
     Default,
+    Envelope,
     FaultName,
+    Input,
+    Inputs,
+    Inverter,
+    Meter,
     Missing,
+    Notice,
     Order,
     Ramp,
+    Reading,
+    Remembered,
     Share,
     Site,
     Snapshot,
@@ -235,6 +247,16 @@ def the_evening(utc_ms: int = START_UTC_MS) -> Entry:
                 Standing(fault="wrong_device", device="spare", since_ms=0, clear_since_ms=now_ms - 5000),
                 Standing(fault="bad_reply", device="inverter", since_ms=0, clear_since_ms=now_ms - 30_500),
             ),
+            available=Availability(
+                discharge_w=3200,
+                charge_w=1000,
+                discharge_wh=99,
+                charge_wh=5990,
+                discharge_s=0,
+                charge_s=21_444,
+                discharge_because=f"customer_reserve(pack): {because}",
+                charge_because="poi_limit: the POI meter is silent",
+            ),
             shares=(Share(unit="pack", low_w=-5000, high_w=3200, power_w=3200),),
             commands=(msgspec.structs.replace(entry.decision.commands[0], power_w=3200),),
         ),
@@ -252,9 +274,7 @@ def told(**changes: object) -> str:
 
 def test_the_reason_of_the_power_is_told() -> None:
     assert "W (discharge), as wished." in told(target_w=100, why="wish")
-    assert "-100 W (charge), on the way there as fast as the ramp, which allows 250 W a second." in told(
-        target_w=-100, why="ramp"
-    )
+    assert "as fast as the ramp, which allows 250 W a second." in told(target_w=-100, why="ramp")
     assert "They were given 0 W because fault_stop binds." in told(target_w=0, why="fault_stop")
 
 
@@ -284,6 +304,222 @@ def test_every_fault_is_told_with_what_to_check(name: FaultName) -> None:
 def test_every_field_of_a_decision_can_be_told() -> None:
     for entry in filled(Entry):
         assert explain(a_site(), entry)
+
+
+EXPLAINED = msgspec.structs.replace(
+    a_site(),
+    input=(Input(name="stop", device="io", channel=0, means="emergency_stop"),),
+    poi=msgspec.structs.replace(
+        a_site().poi,
+        envelope=Envelope(import_default_w=3000, export_default_w=2000),
+        consumption=Consumption(failsafe_w=4200),
+    ),
+)
+
+
+def all_told() -> Entry:
+    """Return a decision in which everything there is to tell is there."""
+    entry = the_evening()
+    (share,), (command,) = entry.decision.shares, entry.decision.commands
+    decision = msgspec.structs.replace(
+        entry.decision,
+        reactive_var=700,
+        net_load_w=1234,
+        shares=(msgspec.structs.replace(share, reactive_var=350, phase="ramp_down"),),
+        commands=(msgspec.structs.replace(command, reactive_var=350),),
+    )
+    snapshot = msgspec.structs.replace(
+        entry.snapshot,
+        program="self_consumption",
+        notices=(Notice(fault="bad_reply", device="inverter", detail="late"),),
+        poi_battery_w=3111,
+        utility_silent=True,
+        consumption_heard_ms=95_000,
+    )
+    return msgspec.structs.replace(entry, decision=decision, snapshot=snapshot)
+
+
+OTHER: dict[str, object] = {  # a value that cannot be counted up
+    "mode": "hold",
+    "why": "ramp",
+    "program": "hold",
+    "phase": "standby",
+    "fault": "frame_flood",
+    "utility_silent": False,
+    "running": False,
+    "wish_because": "another reason",
+}
+
+
+def changed(value: object, field: str) -> object:
+    """Return the value with one field another one."""
+    old = getattr(value, field)
+    new = OTHER.get(field)
+    if new is None:
+        new = old + 61_001 if isinstance(old, int) else f"another {old}" if isinstance(old, str) else ()
+    assert new != old
+    return msgspec.structs.replace(value, **{field: new})  # type: ignore[type-var]
+
+
+@pytest.mark.parametrize("field", Decision.__struct_fields__)
+def test_each_field_of_a_decision_is_told(field: str) -> None:
+    entry = all_told()
+    if isinstance(getattr(entry.decision, field), msgspec.Struct):
+        value = getattr(entry.decision, field)
+        for inner in value.__struct_fields__:
+            other = altered(entry, **{field: changed(value, inner)})
+            assert explain(EXPLAINED, other) != explain(EXPLAINED, entry), inner
+        return
+    other = msgspec.structs.replace(entry, decision=changed(entry.decision, field))
+    assert explain(EXPLAINED, other) != explain(EXPLAINED, entry)
+
+
+@pytest.mark.parametrize("field", ["shares", "commands", "unmet", "faults"])
+def test_each_field_of_each_part_of_a_decision_is_told(field: str) -> None:
+    entry = all_told()
+    part = getattr(entry.decision, field)[0]
+    part = msgspec.structs.replace(part, moved_ms=5000) if isinstance(part, Share) else part
+    for inner in part.__struct_fields__:
+        if inner == "clear_since_ms":
+            continue  # None here, told in the evening
+        other = altered(entry, **{field: (changed(part, inner),)})
+        first = altered(entry, **{field: (part,)})
+        assert explain(EXPLAINED, other) != explain(EXPLAINED, first), inner
+
+
+@pytest.mark.parametrize("field", Snapshot.__struct_fields__)
+def test_each_field_of_a_snapshot_is_told(field: str) -> None:
+    entry = all_told()
+    other = msgspec.structs.replace(entry, snapshot=changed(entry.snapshot, field))
+    assert explain(EXPLAINED, other) != explain(EXPLAINED, entry)
+
+
+@pytest.mark.parametrize("kind", [Meter, Inverter, Battery, Inputs])
+def test_each_field_of_a_reading_is_told(kind: type[Reading]) -> None:
+    needed: dict[type[Reading], dict[str, object]] = {Meter: {"power_w": 1}, Inputs: {"closed": ()}}
+    plain = kind(device="d", sampled_ms=0, heard_ms=0, **needed.get(kind, {}))
+    for field in kind.__struct_fields__:
+        others = [msgspec.structs.replace(plain, **{field: getattr(value, field)}) for value in filled(kind)]
+        told_apart = {reading(other) for other in others} != {reading(plain)}
+        assert told_apart or field in ("device", "sampled_ms", "heard_ms"), field
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"kind": "cease"}, "asked the site to cease, for another 42 s."),
+        ({"kind": "reserve", "soc_bp": 8050}, "asked to keep 80.5 % for the customer, for another 42 s."),
+        ({"kind": "reserve", "by_ms": 167_000}, "for the customer and to have it stored in 60 s, for another 42 s."),
+        ({"kind": "reactive", "reactive_var": -500}, "asked for a reactive power of -500 var, for another 42 s."),
+        ({"kind": "consumption", "low_w": -4200}, "allowed to draw 4,200 W from the grid at most, for another 42 s."),
+        (
+            {"kind": "envelope", "domain": "poi", "low_w": -3000, "high_w": 2000},
+            "set the operating envelope to -3,000 W (import) to +2,000 W (export) at the point of interconnection",
+        ),
+        ({"starts_ms": 110_000}, "of the batteries, from 3 s later on."),
+        ({"expires_ms": 107_000}, "of the batteries; its lease has run out."),
+    ],
+)
+def test_every_kind_of_order_is_told(changes: dict[str, object], says: str) -> None:
+    entry = the_evening()
+    order = msgspec.structs.replace(entry.snapshot.orders[0], **changes)
+    snapshot = msgspec.structs.replace(entry.snapshot, orders=(order,))
+    assert says in explain(a_site(), msgspec.structs.replace(entry, snapshot=snapshot))
+
+
+def test_the_network_operators_limits_in_force_are_told() -> None:
+    entry = all_told()
+    text = explain(EXPLAINED, entry)
+    assert (
+        "Operating envelope: import at most 3,000 W, export at most 2,000 W; by default, for none is in force." in text
+    )
+    assert "Drawn from the grid: at most 4,200 W (init); whoever limits it was heard 12 s ago." in text
+    order = msgspec.structs.replace(entry.snapshot.orders[0], kind="envelope", domain="poi", low_w=-900, high_w=800)
+    sent = msgspec.structs.replace(entry.snapshot, orders=(order,), consumption_heard_ms=None)
+    text = explain(EXPLAINED, msgspec.structs.replace(entry, snapshot=sent))
+    assert "Operating envelope: import at most 900 W, export at most 800 W; as sent." in text
+    assert "whoever limits it was never heard." in text
+    assert "What the network operator allowed" not in explain(a_site(), the_evening())
+
+
+@pytest.mark.parametrize(
+    ("closed", "says"),
+    [
+        ((False,), "stop: open, active: emergency stop."),
+        ((True,), "stop: closed, not active (emergency stop)."),
+        ((), "stop: not heard of, so it counts as active: emergency stop."),
+        (None, "stop: not heard of, so it counts as active: emergency stop."),
+    ],
+)
+def test_contacts_are_told_with_what_they_mean(closed: tuple[bool, ...] | None, says: str) -> None:
+    entry = all_told()
+    heard = () if closed is None else (Inputs(device="io", sampled_ms=1, heard_ms=1, closed=closed),)
+    snapshot = msgspec.structs.replace(entry.snapshot, readings=heard)
+    assert f"What the contacts said\n- {says}" in explain(EXPLAINED, msgspec.structs.replace(entry, snapshot=snapshot))
+
+
+def test_a_limit_behind_a_contact_is_told() -> None:
+    site = a_site(input=(Input(name="relay", device="io", channel=0, means="import_limit", limit_w=4200),))
+    assert "- relay: not heard of, so it counts as active: import limit of 4,200 W." in explain(site, the_evening())
+
+
+def test_what_is_known_from_before_is_told_where_it_matters() -> None:
+    entry = the_evening()
+    assert "What was known from before" not in explain(a_site(), entry)
+    units = (
+        Remembered(unit="pack", phase="run", charge_pct=40, discharge_pct=99, recovering=True, attempts=1),
+        Remembered(unit="other", attempts=2, full_wanted_utc_ms=1, committed=False),
+        Remembered(unit="third"),
+    )
+    text = explain(
+        a_site(), msgspec.structs.replace(entry, state=State(units=units, ceased="Ann", storm_since_ms=47_000))
+    )
+    assert text.partition("What was known from before\n")[2].startswith(
+        "- This was the first decision after a start.\n"
+        "- Before the start Ann had ordered the site to cease.\n"
+        "- A contact has told of a storm for 60 s.\n"
+        "- pack: charging held at 40 %, discharging held at 99 %, being charged from below the floor, "
+        "1 failed start in a row.\n"
+        "- other: its battery asks for a full charge, 2 failed starts in a row, resting, for it was not needed.\n\n"
+    )
+
+
+def test_least_powers_are_told_with_what_they_kept_from_being_reached() -> None:
+    missed = Unmet(rule="min_power", asked_w=400, by_w=400, because="1 unit needs 500 W at least")
+    text = told(target_w=0, why="min_power", unmet=(missed,))
+    assert "They were given 0 W, the nearest that the units' least powers can reach." in text
+    assert "- +400 W (discharge) was missed by 400 W: 1 unit needs 500 W at least." in text
+
+
+def test_a_ramp_of_several_rates_is_told_with_all_of_them() -> None:
+    entry = altered(an_entry(), target_w=100, why="ramp")
+    site = a_site(ramp=Ramp(discharge_up_w_per_s=10, charge_down_w_per_s=2000))
+    allowed = "which allows 10 W a second while discharge grows, 2,000 W a second while charge shrinks."
+    assert allowed in explain(site, entry)
+    assert f"on the way there from {power(entry.state.target_w or 0)} as fast as the ramp" in explain(site, entry)
+    started = msgspec.structs.replace(entry, state=State())
+    assert ", on the way there as fast as the ramp." in explain(a_site(), started)
+
+
+def test_power_that_could_be_had_is_told_with_its_time_and_its_reason() -> None:
+    found = Availability(
+        discharge_w=5000,
+        charge_w=0,
+        discharge_wh=4000,
+        charge_wh=20,
+        discharge_s=2760,
+        charge_s=0,
+        charge_because="r: b",
+    )
+    text = told(available=found)
+    assert text.endswith(
+        "What could have been had\n"
+        "- Discharging: +5,000 W (discharge) at once, for 46 min; 4,000 Wh until the reserve.\n"
+        "- Charging: nothing at once; 20 Wh until the ceiling. Less than the nameplate for r: b.\n"
+    )
+    falling = msgspec.structs.replace(found, charge_w=70, charge_because="")
+    assert "- Charging: -70 W (charge) at once, falling already; 20 Wh until the ceiling.\n" in told(available=falling)
+    assert "What could have been had" not in told(available=None)
 
 
 def found(journal: Path, moment: str | None) -> tuple[int, int | None, str]:

@@ -219,7 +219,7 @@ ONE_PROBLEM = {
         "decided.why == 'rmp' and abs(inverter",
         "step[1].always, column 1",
         "'rmp'",
-        "one of bms_current",
+        "one of blocked, bms_current",
         "'ramp'?",
     ),
     "always within": ("for_s = 5", "for_s = 5\nwithin_s = 3", "step[1].within_s", "3", "with until", ""),

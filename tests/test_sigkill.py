@@ -10,6 +10,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+from controller.app import commissioning
 from controller.app.sitefile import load
 from controller.journal import read, replay
 from controller.link.modbus_server import Request
@@ -75,6 +76,7 @@ def a_site(folder: Path, device_ports: dict[str, int]) -> Path:
     text = text.replace('program = "self_consumption"', f"power_w = {DEFAULT_W}")
     path = folder / "site.toml"
     path.write_text(text)
+    commissioning.record(path, by="bench")
     return path
 
 

@@ -13,9 +13,9 @@ from pymodbus.client import AsyncModbusTcpClient
 from controller import gate
 from controller.app.sitefile import load
 from controller.engine import step
-from controller.gate import Verdict
+from controller.gate import Memory, Verdict
 from controller.journal import Entry, last_state, read, replay
-from controller.model import Command, Default, Site, Snapshot
+from controller.model import Command, Commission, Default, Site, Snapshot
 from hil.clock import run_virtual
 from hil.faults.schedule import Schedule
 from hil.faults.words import Fault
@@ -328,10 +328,12 @@ def test_a_refused_command_is_not_written_and_told_until_one_passes(
 ) -> None:
     refusing = False
 
-    def check(site: Site, snapshot: Snapshot, commands: tuple[Command, ...]) -> tuple[Verdict, ...]:
+    def check(
+        site: Site, record: Commission | None, snapshot: Snapshot, memory: Memory, commands: tuple[Command, ...]
+    ) -> tuple[tuple[Verdict, ...], Memory]:
         if not refusing:
-            return gate.check(site, snapshot, commands)
-        return tuple(Verdict(command=command, refused="this is a test") for command in commands)
+            return gate.check(site, record, snapshot, memory, commands)
+        return tuple(Verdict(command=command, refused="this is a test") for command in commands), memory
 
     async def story(bench: Lockstep) -> None:
         nonlocal refusing

@@ -11,7 +11,7 @@ from controller.app.checks import CHECKS
 from controller.app.keys import Key, keys
 from controller.app.sitefile import BYTES_MAX, Problem, SiteError, load, profile, profile_names, profile_text
 from controller.app.summary import summary
-from controller.model import Profile, Site
+from controller.model import Derating, Profile, Site
 
 Judge = Callable[[str | bytes], tuple[Problem, ...]]
 DEMO = (Path(__file__).parent / "golden" / "site.toml").read_text()
@@ -140,6 +140,81 @@ ONE_PROBLEM = {
     "no port": (('"127.0.0.1:8502"', '"localhost"'), "utility.listen", "localhost", "HOST:PORT", ""),
     "taper within the watchdog": (("[energy]", "[energy]\ntaper_s = 10"), "energy.taper_s", "10", "at least 11", ""),
     "cycle beyond a third of the watchdog": (("25000", "25000\nwatchdog_s = 2"), "cycle_ms", "1000", "at most 666", ""),
+    "number for a battery": (('battery = "battery"', "battery = 3"), "unit[0].battery", "3 (integer)", "a list of", ""),
+    "battery list without one": (
+        ('battery = "battery"', "battery = []"), "unit[0].battery", "a list of 0", "1 to 32", ""),
+    "number among batteries": (
+        ('battery = "battery"', 'battery = ["battery", 3]'), "unit[0].battery[1]", "3 (integer)", "each a name",
+        "cells"),
+    "battery that is no name": (
+        ('battery = "battery"', 'battery = ["battery", "B 2"]'), "unit[0].battery[1]", "'B 2'", "each a name", ""),
+    "unknown battery in a list": (
+        ('battery = "battery"', 'battery = ["battery", "batery"]'), "unit[0].battery[1]", "batery", "kind battery",
+        "'battery'"),
+    "meter in a list of batteries": (
+        ('battery = "battery"', 'battery = ["battery", "meter"]'), "unit[0].battery[1]", "kind meter", "battery", ""),
+    "battery twice in a list": (
+        ('battery = "battery"', 'battery = ["battery", "battery"]'), "unit[0].battery[1]", "'battery'", "once", ""),
+    "curve that is a number": (
+        ("25000", "25000\n[unit.derating]\ncharge_by_soc_pct = 90"), "unit[0].derating.charge_by_soc_pct", "90",
+        "a list, each [an integer from -100000 to 100000, an integer from 0 to 100]", "charging"),
+    "point beyond 100 %": (
+        ("25000", "25000\n[unit.derating]\ncharge_by_soc_pct = [[0, 5], [90, 101]]"),
+        "unit[0].derating.charge_by_soc_pct[1][1]", "101 (integer)", "0 to 100", ""),
+    "point below 0 %": (
+        ("25000", "25000\n[unit.derating]\ncharge_by_soc_pct = [[0, -1]]"),
+        "unit[0].derating.charge_by_soc_pct[0][1]", "-1 (integer)", "0 to 100", ""),
+    "point of one number": (
+        ("25000", "25000\n[unit.derating]\ncharge_by_soc_pct = [[0, 5], [90]]"),
+        "unit[0].derating.charge_by_soc_pct[1]", "a list of 1", "[an integer from -100000", ""),
+    "point with a float": (
+        ("25000", "25000\n[unit.derating]\ncharge_by_soc_pct = [[0.0, 5]]"),
+        "unit[0].derating.charge_by_soc_pct[0][0]", "0.0", "an integer", "write 0"),
+    "curve that falls back": (
+        ("25000", "25000\n[unit.derating]\ncharge_by_cell_max_mv = [[3400, 100], [3500, 5], [3499, 0]]"),
+        "unit[0].derating.charge_by_cell_max_mv[2]", "[3499, 0]", "above 3500", ""),
+    "curve with a step": (
+        ("25000", "25000\n[unit.derating]\ndischarge_by_soc_pct = [[3, 100], [3, 5]]"),
+        "unit[0].derating.discharge_by_soc_pct[1]", "[3, 5]", "above 3,", ""),
+    "number for the latch": (
+        ("25000", "25000\n[unit.derating]\nlatch = 1"), "unit[0].derating.latch", "1", "true or false", "voltage"),
+    "curve of another name": (
+        ("25000", "25000\n[unit.derating]\ncharge_by_cell_mv = []"), "unit[0].derating.charge_by_cell_mv", "unknown",
+        "[unit[0].derating]", "'charge_by_cell_max_mv'"),
+    "least power beyond charging": (
+        ("charge_max_w = 10000", "charge_max_w = 999\nmin_power_w = 1000"), "unit[0].min_power_w", "1000",
+        "at most unit[0].charge_max_w = 999", ""),
+    "least power beyond discharging": (
+        ("discharge_max_w = 10000", "discharge_max_w = 9999\nmin_power_w = 10000"), "unit[0].min_power_w", "10000",
+        "at most unit[0].discharge_max_w = 9999", ""),
+    "no apparent power": (
+        ("25000", "25000\napparent_max_va = 0"), "unit[0].apparent_max_va", "0", "at least 1", "free"),
+    "envelope without export": (
+        ("[energy]", "[poi.envelope]\nimport_default_w = 5\n[energy]"), "poi.envelope.export_default_w", "nothing",
+        "an integer", "leave out both"),
+    "envelope without import": (
+        ("[energy]", "[poi.envelope]\nexport_default_w = 0\n[energy]"), "poi.envelope.import_default_w", "nothing",
+        "an integer", "leave out both"),
+    "envelope beyond import": (
+        ("[energy]", "[poi.envelope]\nimport_default_w = 12001\nexport_default_w = 6000\n[energy]"),
+        "poi.envelope.import_default_w", "12001", "at most poi.import_max_w = 12000", ""),
+    "envelope beyond export": (
+        ("[energy]", "[poi.envelope]\nimport_default_w = 12000\nexport_default_w = 6001\n[energy]"),
+        "poi.envelope.export_default_w", "6001", "at most poi.export_max_w = 6000", ""),
+    "failsafe beyond import": (
+        ("[energy]", "[poi.consumption]\nfailsafe_w = 12001\n[energy]"), "poi.consumption.failsafe_w", "12001",
+        "at most poi.import_max_w = 12000", ""),
+    "island below the floor": (
+        ("[energy]", "[energy]\nisland_pct = 9"), "energy.island_pct", "9", "= 10 to", ""),
+    "island above the ceiling": (
+        ("[energy]", "[energy]\nisland_pct = 96"), "energy.island_pct", "96", "to energy.ceiling_pct = 95", ""),
+    "storm below the reserve": (
+        ("[utility]", '[storm]\nstart = "0 5 1 * *"\nreserve_pct = 29\n[utility]'), "storm.reserve_pct", "29",
+        "at least energy.reserve_pct = 30", ""),
+    "storm at no time": (
+        ("[utility]", '[storm]\nstart = "0 25 * * *"\n[utility]'), "storm.start", "0 25", "weekday", ""),
+    "storm on numbered days": (
+        ("[utility]", '[storm]\nstart = "0 5 * * 1"\n[utility]'), "storm.start", "* 1", "weekday", "name the weekdays"),
 }  # fmt: skip
 
 
@@ -155,7 +230,11 @@ def test_problem_is_told_with_place_range_and_what_was_meant(judged: Judge, name
     assert hint in problem.hint
 
 
-@pytest.mark.parametrize("name", [name for name in ONE_PROBLEM if name.startswith(("floor", "url", "default", "port"))])
+ALONE = ("floor", "url", "default", "port", "battery list", "curve that", "point", "least", "no apparent", "envelope")
+ALONE += ("failsafe", "island", "storm")
+
+
+@pytest.mark.parametrize("name", [name for name in ONE_PROBLEM if name.startswith(ALONE)])
 def test_one_mistake_is_told_once(judged: Judge, name: str) -> None:
     assert len(judged(edited(ONE_PROBLEM[name][0]))) == 1
 
@@ -181,7 +260,7 @@ def test_window_refuses_what_is_no_crontab_line_or_has_two_readings(judged: Judg
 @pytest.mark.parametrize(
     "change",
     [
-        ("floor_pct = 10", "floor_pct = 94\ntaper_s = 11"),
+        ("floor_pct = 10", "floor_pct = 94\ntaper_s = 11\nisland_pct = 95"),
         ("reserve_pct = 30", "reserve_pct = 10"),
         ("reserve_pct = 30", "reserve_pct = 94"),
         ("export_max_w = 6000", "export_max_w = 1000000"),
@@ -191,6 +270,18 @@ def test_window_refuses_what_is_no_crontab_line_or_has_two_readings(judged: Judg
         ("slcan://127.0.0.1:8505", "slcan:///dev/ttyACM0?bitrate=500000"),
         ("tcp://127.0.0.1:8504?unit=1", "tcp://[::1]:8504?unit=247"),
         ("1:8502", "1:65535"),
+        ('battery = "battery"', 'battery = ["battery"]'),
+        ("25000", "25000\n[unit.derating]\ncharge_by_soc_pct = [[-1, 0], [0, 100], [1, 0]]"),
+        ("charge_max_w = 10000", "charge_max_w = 1000\nmin_power_w = 1000"),
+        ("charge_max_w = 10000", "charge_max_w = 0\nmin_power_w = 10000"),
+        ("25000", "25000\napparent_max_va = 1"),
+        ("[energy]", "[poi.envelope]\nimport_default_w = 12000\nexport_default_w = 6000\n[energy]"),
+        ("[energy]", "[poi.envelope]\nimport_default_w = 0\nexport_default_w = 0\n[energy]"),
+        ("[energy]", "[poi.consumption]\nfailsafe_w = 12000\n[energy]"),
+        ("[energy]", "[energy]\nisland_pct = 10"),
+        ("[energy]", "[energy]\nisland_pct = 95"),
+        ("[utility]", '[storm]\nstart = "0 5 1 * mon"\nreserve_pct = 30\n[utility]'),
+        ("[utility]", "[storm]\nreserve_pct = 29\n[utility]"),
     ],
 )  # fmt: skip
 def test_what_is_just_inside_passes(judged: Judge, change: tuple[str, str]) -> None:
@@ -249,7 +340,161 @@ def test_two_units_cannot_share_an_inverter(judged: Judge) -> None:
     begin = DEMO.index("[[unit]]")
     unit = DEMO[begin : DEMO.index("[[device]]")]
     problems = judged(DEMO.replace(unit, unit + unit.replace('"house"', '"barn"')))
-    assert [problem.path for problem in problems] == ["unit[1].inverter", "unit[1].battery"]
+    assert [problem.path for problem in problems] == ["unit[1].inverter"]
+
+
+CONTACTS = """
+[[device]]
+name = "contacts"
+profile = "inputs/modbus_discrete"
+url = "tcp://127.0.0.1:8506?unit=1"
+"""
+
+
+def contact(name: str, means: str = "no_charge", channel: int = 0, device: str = "contacts", more: str = "") -> str:
+    """Return the lines of one digital input."""
+    return f'[[input]]\nname = "{name}"\ndevice = "{device}"\nchannel = {channel}\nmeans = "{means}"\n{more}\n'
+
+
+def wired(*contacts: str, more: str = "") -> str:
+    """Return the demo's file with a device of digital inputs and these contacts."""
+    return edited(("[utility]", f"{CONTACTS}{''.join(contacts)}{more}[utility]"))
+
+
+@pytest.mark.parametrize(
+    ("contacts", "told"),
+    [
+        ((contact("stop", "emergency_stop"),), {}),
+        ((contact("stop", "emergency_stop", 7), contact("a"), contact("b", channel=1)), {}),
+        ((contact("a", channel=8),), {"input[0].channel": "less than 8, the channels of contacts"}),
+        ((contact("a"), contact("b", channel=1), contact("c")), {"input[2].channel": "a channel of its own"}),
+        ((contact("a", "import_limit", more="limit_w = 0"),), {}),
+        ((contact("a", "export_limit", more="limit_w = 5"),), {}),
+        ((contact("a", "import_limit"),), {"input[0].limit_w": "an integer, for means is 'import_limit'"}),
+        ((contact("a", "export_limit"),), {"input[0].limit_w": "an integer, for means is 'export_limit'"}),
+        ((contact("a", "storm", more="limit_w = 0"),), {"input[0].limit_w": "nothing, for means is 'storm'"}),
+        ((contact("a"), contact("a", channel=1)), {"input[1].name": "a name that no other input has"}),
+        ((contact("a"), contact("b", device="meter")), {"input[1].device": "kind inputs"}),
+        ((contact("a"), contact("b", device="contact")), {"input[1].device": "kind inputs"}),
+        ((contact("a"), contact("b", "rain", 1)), {"input[1].means": "one of"}),
+        ((contact("a"), contact("b", channel=64)), {"input[1].channel": "from 0 to 63"}),
+        ((), {"device[3].name": "a device that something names"}),
+    ],
+)
+def test_contacts_are_wired_to_channels_of_their_own_and_limit_only_where_they_mean_it(
+    judged: Judge, contacts: tuple[str, ...], told: dict[str, str]
+) -> None:
+    found = {problem.path: problem.allowed for problem in judged(wired(*contacts))}
+    assert found.keys() == told.keys()
+    for path, allowed in told.items():
+        assert allowed in found[path]
+
+
+def test_contact_on_a_taken_channel_names_the_one_that_has_it(judged: Judge) -> None:
+    (problem,) = judged(wired(contact("a", channel=1), contact("b"), contact("c")))
+    assert (problem.path, problem.read, problem.hint) == ("input[2].channel", "0 (integer)", "input[1] is there too")
+
+
+def test_two_devices_of_inputs_have_the_same_channels(judged: Judge) -> None:
+    second = CONTACTS.replace('"contacts"', '"more"').replace("8506", "8507")
+    assert judged(wired(contact("a"), contact("b", device="more"), more=second)) == ()
+
+
+def test_storm_that_an_input_tells_of_keeps_no_less_than_the_reserve(judged: Judge) -> None:
+    storm = contact("a"), contact("b", "storm", 1)
+    (problem,) = judged(wired(*storm, more="[storm]\nreserve_pct = 29\n"))
+    assert problem.path == "storm.reserve_pct"
+    assert judged(wired(*storm, more="[storm]\nreserve_pct = 30\n")) == ()
+    assert judged(wired(storm[0], more="[storm]\nreserve_pct = 29\n")) == ()
+
+
+def banked(first: str, second: str, third: str = "") -> str:
+    """Return the demo's file with units on these batteries (in TOML) out of battery, battery2 and battery3."""
+    begin, end = DEMO.index("[[unit]]"), DEMO.index("[[device]]")
+    units = [DEMO[begin:end].replace('"battery"', told) for told in (first, second, third) if told]
+    units = [unit.replace('"inverter"', f'"inverter{n}"').replace('"house"', f'"u{n}"') for n, unit in enumerate(units)]
+    devices = "".join(
+        f'[[device]]\nname = "inverter{n}"\nprofile = "inverters/sunspec_der"\nurl = "tcp://h:1?unit={n + 1}"\n'
+        for n in range(len(units))
+    )
+    devices += "".join(
+        f'[[device]]\nname = "battery{n}"\nprofile = "batteries/pylontech_lv"\nurl = "slcan://h:{n}"\n' for n in (2, 3)
+    )
+    own = DEMO.index('[[device]]\nname = "meter"')
+    return DEMO[:begin] + "".join(units) + devices + DEMO[own:]
+
+
+@pytest.mark.parametrize(
+    ("batteries", "told"),
+    [
+        (('["battery", "battery2"]', '"battery3"'), {}),
+        (('["battery", "battery2", "battery3"]', '["battery", "battery2", "battery3"]'), {}),
+        (('"battery"', '["battery"]', '["battery2", "battery3"]'), {}),
+        (
+            ('["battery", "battery2", "battery3"]', '["battery", "battery3", "battery2"]'),
+            {"unit[1].battery": "in the same order: battery, battery2, battery3"},
+        ),
+        (('["battery", "battery2", "battery3"]', '"battery2"'), {"unit[1].battery": "none of its batteries"}),
+        (('["battery", "battery2"]', '["battery2", "battery3"]'), {"unit[1].battery": "none of its batteries"}),
+        (
+            ('["battery", "battery2"]', '["battery3", "battery"]', '["battery3", "battery"]'),
+            {"unit[1].battery": "battery, battery2", "unit[2].battery": "battery, battery2"},
+        ),
+        (('["battery", "Bat 2"]', '["battery", "battery3"]'), {"unit[0].battery[1]": "each a name"}),
+    ],
+)
+def test_units_share_all_their_batteries_or_none(
+    judged: Judge, batteries: tuple[str, ...], told: dict[str, str]
+) -> None:
+    found = {problem.path: problem.allowed for problem in judged(banked(*batteries))}
+    assert found.keys() == told.keys()
+    for path, allowed in told.items():
+        assert allowed in found[path]
+
+
+def test_units_that_share_batteries_in_part_are_told_which_one(judged: Judge) -> None:
+    (problem,) = judged(banked('["battery", "battery2"]', '["battery3", "battery2"]'))
+    assert problem.read == "'battery2', which unit[0] has too"
+
+
+def test_batteries_of_one_unit_are_of_one_kind(judged: Judge) -> None:
+    text = banked('["battery", "battery2"]', '"battery3"')
+    other = text.replace('name = "battery2"\nprofile = "batteries/pylontech_lv"', 'name = "battery2"\nprofile = "{}"')
+    (problem,) = judged(other.format("batteries/canbus_bms"))
+    assert problem.path == "unit[0].battery"
+    assert problem.read == "batteries/pylontech_lv and batteries/canbus_bms"
+    (problem,) = judged(other.format("batteries/canbus_bmx"))
+    assert problem.path == "device[2].profile", "an unknown kind is no other kind"
+
+
+def test_derating_comes_from_the_batterys_profile_curve_by_curve(judged: Judge, tmp_path: Path) -> None:
+    kind = profile("batteries/canbus_bms").derating
+    assert kind != Derating(), "the test needs a profile with curves"
+    told = ("batteries/pylontech_lv", "batteries/canbus_bms")
+    for battery in ('"battery"', '["battery"]'):
+        assert judged(edited(told, ('battery = "battery"', f"battery = {battery}"))) == ()
+        assert load(tmp_path / "site.toml").unit[0].derating == kind
+    own = "25000\n[unit.derating]\ncharge_by_cell_max_mv = [[3300, 50]]\nlatch = false"
+    assert judged(edited(told, ("25000", own))) == ()
+    expected = msgspec.structs.replace(kind, charge_by_cell_max_mv=((3300, 50),), latch=False)
+    assert load(tmp_path / "site.toml").unit[0].derating == expected
+
+
+def test_profile_whose_curve_falls_back_is_told_where_it_is_named(
+    judged: Judge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = "\n[derating]\ncharge_by_temperature_c = [[0, 0], [10, 100], [9, 50]]\n"
+    text = profile_text("batteries/pylontech_lv.toml").partition("[derating]")[0] + wrong
+    known = profile_text
+    monkeypatch.setattr(
+        "controller.app.sitefile.profile_text", lambda name: text if name.startswith("batteries/") else known(name)
+    )
+    profile.cache_clear()
+    (problem,) = judged(DEMO)
+    profile.cache_clear()
+    where = "device[2].profile: profiles/batteries/pylontech_lv.toml: derating.charge_by_temperature_c[2]"
+    assert (problem.path, problem.read) == (where, "[9, 50]")
+    assert "above 10," in problem.allowed
 
 
 def test_inverter_without_a_watchdog_is_refused(judged: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -320,12 +565,24 @@ def test_any_value_for_any_key_never_breaks_the_check(judged: Judge, key: str, v
         assert problem.allowed
 
 
+@pytest.mark.parametrize("value", ["3", "'x'", "[]", "[1]", "{}", "[[]]", "true", "[[1, 2, 3]]", "[[1, []]]", "[{}]"])
+@pytest.mark.parametrize(
+    "line", ["battery = {}", "[unit.derating]\nlatch = {}", "[unit.derating]\ncharge_by_soc_pct = {}"]
+)
+def test_any_value_in_a_list_of_a_unit_never_breaks_the_check(judged: Judge, line: str, value: str) -> None:
+    own = edited(('battery = "battery"\n', ""), ("25000", "25000\n" + line.replace("{}", value)))
+    for problem in judged(own):
+        assert problem.read
+        assert problem.allowed
+
+
 def test_every_profile_can_be_read_and_says_where_its_facts_come_from() -> None:
     assert len(profile_names()) >= 3
     for name in profile_names():
         kind = profile(name)
         assert isinstance(kind, Profile)
-        assert name.startswith({"inverter": "inverters/", "meter": "meters/", "battery": "batteries/"}[kind.kind])
+        folders = {"inverter": "inverters/", "meter": "meters/", "battery": "batteries/", "inputs": "inputs/"}
+        assert name.startswith(folders[kind.kind])
         assert len(kind.source) > 20
         assert kind.kind != "inverter" or kind.watchdog_s is not None
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sunspec2 import device, mb
 
 from controller.codec.sunspec import CodecError, Value, bit_names, boundary, decode, encode, known, spoiled
-from controller.codec.sunspec_control import heartbeat_write, power_writes
+from controller.codec.sunspec_control import heartbeat_write, power_writes, reactive_disabling_write, reactive_writes
 from controller.codec.sunspec_readings import reading, remote, used, wanted
 from controller.model import Battery, Inverter, Meter, Profile
 
@@ -346,6 +346,58 @@ def test_a_device_without_a_lease_or_a_scale_is_not_commanded(offset: int, unimp
         power_writes(bytes(block[:80]), 1000, 10_000)
 
 
+# Model definition 704: VarSetEna is register 35, VarSetMod 4 means vars, VarSet is in var by VarSet_SF, RvrtTms in s.
+REACTIVE = {"VarSetEna": 0, "VarSetMod": 1, "VarSetPri": 2, "VarSet": 17, "VarSetRvrt": 5, "VarSetPct": -30}
+REACTIVE |= {"VarSetPctRvrt": 40, "VarSetEnaRvrt": 1, "VarSetRvrtTms": 0, "VarSetRvrtRem": 0, "VarSet_SF": 1}
+
+
+@pytest.mark.parametrize(("reactive_var", "stored_var"), [(2000, 2000), (-2000, -2000), (1239, 1230), (-1239, -1230)])
+def test_a_reactive_power_reads_back_with_its_lease_and_touches_nothing_else(
+    reactive_var: int, stored_var: int
+) -> None:
+    model = model_704(**REACTIVE)
+    block = bytearray(model.get_mb())
+    writes = reactive_writes(bytes(block), reactive_var, 10_001)
+    assert [(write.offset, len(write.registers)) for write in writes] == [(35, 24)]
+    for write in writes:
+        block[2 * write.offset : 2 * write.offset + len(write.registers)] = write.registers
+    after = dict(points(device.Model(704, model_len=65, data=bytes(block))))
+    changed = {"VarSetEna": 1, "VarSetMod": 4, "VarSet": stored_var, "VarSetRvrt": 0, "VarSetEnaRvrt": 0}
+    changed["VarSetRvrtTms"] = 11
+    for path, point in points(model):
+        assert after[path].cvalue == changed.get(path, point.cvalue), path
+
+
+def test_a_device_without_a_priority_takes_the_timer_before_the_enabling() -> None:
+    block = model_704(**{**REACTIVE, "VarSetPri": None}).get_mb()  # type: ignore[arg-type]
+    assert [(write.offset, write.registers.hex(" ", 2)) for write in reactive_writes(block, -50, 9000)] == [
+        (38, "ffff fffb 0000 0000 ffe2 0028 0000 0000 0009"),
+        (35, "0001 0004"),
+    ]
+
+
+@pytest.mark.parametrize("point", ["VarSetEna", "VarSetMod", "VarSet", "VarSetRvrtTms"])
+def test_a_device_without_a_leased_reactive_power_still_takes_active_power(point: str) -> None:
+    block = model_704(**{**REACTIVE, point: None}).get_mb()  # type: ignore[arg-type]
+    with pytest.raises(CodecError, match=f"model 704 does not implement {point}:"):
+        reactive_writes(block, 1000, 10_000)
+    assert len(power_writes(block, 1000, 10_000)) == 1
+
+
+@pytest.mark.parametrize("factor", [None, 11])
+def test_a_device_without_a_scale_of_vars_takes_none(factor: int | None) -> None:
+    block = model_704(**{**REACTIVE, "VarSet_SF": factor}).get_mb()  # type: ignore[arg-type]
+    with pytest.raises(CodecError, match="scale factor"):
+        reactive_writes(block, 1000, 10_000)
+    with pytest.raises(CodecError, match="too short to tell the scale factor of VarSet"):
+        reactive_writes(block[:112], 1000, 10_000)
+
+
+def test_reactive_power_is_taken_back_by_its_own_enable() -> None:
+    write = reactive_disabling_write()
+    assert (write.offset, write.registers.hex()) == (35, "0000")
+
+
 @pytest.mark.parametrize(
     ("counter", "registers"), [(1, "00000001"), (0xFFFF_FFFE, "fffffffe"), (0xFFFF_FFFF, "00000000")]
 )
@@ -370,8 +422,9 @@ def models(**raw: dict[str, int]) -> dict[int, Any]:
 def test_an_inverter_tells_every_word_of_its_reading() -> None:
     told = models(
         m701={"W": -312, "W_SF": 1, "Var": 45, "Var_SF": 0, "InvSt": 3, "ConnSt": 1, "Alrm": 0b10_0000_0000},
-        m702={"WMax": 50, "WChaRteMax": 40, "WDisChaRteMax": 60, "W_SF": 2},
+        m702={"WMax": 50, "WChaRteMax": 40, "WDisChaRteMax": 60, "W_SF": 2, "VAMax": 66, "VA_SF": 2},
         m715={"LocRemCtl": 1},
+        m122={"Ris": 51_299, "Ris_SF": 1},
     )
     assert reading("inverter", INVERTER, told, 5000) == Inverter(
         device="inverter",
@@ -381,8 +434,11 @@ def test_an_inverter_tells_every_word_of_its_reading() -> None:
         reactive_var=45,
         state="run",
         remote=False,
+        connected=True,
         charge_max_w=4000,
         discharge_max_w=5000,
+        apparent_max_va=6600,
+        isolation_kohm=512,
         alarms=("UNDER_FREQUENCY",),
     )
 
@@ -391,7 +447,7 @@ def test_an_older_inverter_is_read_by_103_120_and_121() -> None:
     told = models(
         m103={"W": 250, "W_SF": 1, "VAr": -3, "VAr_SF": 2, "St": 8, "Evt1": 1},
         m120={"WRtg": 6000, "WRtg_SF": 0, "MaxChaRte": 30, "MaxChaRte_SF": 2, "MaxDisChaRte": 55, "MaxDisChaRte_SF": 2},
-        m121={"WMax": 50, "WMax_SF": 2},
+        m121={"WMax": 50, "WMax_SF": 2, "VAMax": 520, "VAMax_SF": 1},
     )
     assert reading("inverter", INVERTER, told, 40) == Inverter(
         device="inverter",
@@ -402,6 +458,7 @@ def test_an_older_inverter_is_read_by_103_120_and_121() -> None:
         state="standby",
         charge_max_w=3000,
         discharge_max_w=5000,
+        apparent_max_va=5200,
         alarms=("GROUND_FAULT",),
     )
 
@@ -454,6 +511,66 @@ def test_a_meter_that_counts_import_positive_is_turned() -> None:
         device="meter", sampled_ms=70, heard_ms=70, power_w=-4200, voltage_mv=230_100, frequency_mhz=49_980
     )
     assert reading("meter", METER, models(m203={"W_SF": 1}), 70) is None
+
+
+@pytest.mark.parametrize(("raw", "connected"), [({"ConnSt": 0}, False), ({"ConnSt": 1}, True), ({}, None)])
+def test_only_an_inverter_that_says_so_is_connected_or_not(raw: dict[str, int], connected: bool | None) -> None:
+    told = reading("inverter", INVERTER, models(m701=raw), 0)
+    assert isinstance(told, Inverter) and told.connected is connected
+    older = reading("inverter", INVERTER, models(m103={"St": 4}), 0)
+    assert isinstance(older, Inverter) and older.connected is None
+
+
+def test_the_smaller_of_two_apparent_powers_counts_and_none_is_none() -> None:
+    told = {"m701": {"InvSt": 3}, "m121": {"VAMax": 5000, "VAMax_SF": 0}, "m702": {"VAMax": 6000, "VA_SF": 0}}
+    both = reading("inverter", INVERTER, models(**told), 0)
+    assert isinstance(both, Inverter) and both.apparent_max_va == 5000
+    neither = reading("inverter", INVERTER, models(m701={"InvSt": 3}, m702={"WMax": 1, "W_SF": 0}), 0)
+    assert isinstance(neither, Inverter) and (neither.apparent_max_va, neither.isolation_kohm) == (None, None)
+
+
+PHASES = {"WphA": 100, "WphB": -50, "WphC": 370, "PhVphA": 2301, "PhVphB": 2311, "PhVphC": 2292, "V_SF": -1}
+PHASES |= {"AphA": 44, "AphB": -22, "AphC": 161, "A_SF": -1, "W": 420, "W_SF": 1}
+
+
+@pytest.mark.parametrize("number", [202, 203, 204])
+def test_a_meter_tells_its_phases_in_our_sign(number: int) -> None:
+    told = reading("meter", METER, models(**{f"m{number}": PHASES}), 0)
+    assert isinstance(told, Meter)
+    assert (told.power_w, told.phase_w) == (-4200, (-1000, 500, -3700))
+    assert told.phase_mv == (230_100, 231_100, 229_200)
+    assert told.phase_ma == (4400, 2200, 16_100)
+
+
+def test_a_meter_of_floats_tells_its_phases_and_its_own_sign_where_export_is_positive() -> None:
+    raw = {"WphA": 100.4, "WphB": -50.0, "WphC": 370.0, "W": 420.0, "AphA": 1.5, "AphB": 2.5, "AphC": 3.5}
+    values = decode(device.Model(213, data=raw).get_mb())
+    export = Profile(name="t", kind="meter", protocol="sunspec", source="t")
+    told = reading("meter", export, {213: values}, 0)
+    assert isinstance(told, Meter)
+    assert (told.power_w, told.phase_w, told.phase_ma) == (420, (100, -50, 370), (1500, 2500, 3500))
+    assert told.phase_mv is None
+
+
+@pytest.mark.parametrize("lost", ["WphA", "WphB", "WphC"])
+def test_phases_are_unknown_unless_all_three_are_told(lost: str) -> None:
+    told = reading("meter", METER, models(m203={name: value for name, value in PHASES.items() if name != lost}), 0)
+    assert isinstance(told, Meter) and told.phase_w is None and told.phase_mv is not None
+
+
+@pytest.mark.parametrize("number", [201, 211])
+def test_a_meter_of_one_phase_has_no_phases_whatever_it_fills_in(number: int) -> None:
+    told = reading("meter", METER, {number: decode(device.Model(number, data={**PHASES}).get_mb())}, 0)
+    assert isinstance(told, Meter)
+    assert (told.phase_w, told.phase_mv, told.phase_ma) == (None, None, None)
+
+
+def test_what_a_scale_factor_spoils_of_the_phases_is_named() -> None:
+    block = device.Model(203, data={**PHASES, "A_SF": 11}).get_mb()
+    assert used(203, spoiled(block)) == ("AphA", "AphB", "AphC")
+    assert used(122, spoiled(device.Model(122, data={"Ris": 1, "Ris_SF": -11}).get_mb())) == ("Ris",)
+    assert used(702, spoiled(device.Model(702, data={"VAMax": 1, "VA_SF": 99}).get_mb())) == ("VAMax",)
+    assert used(121, spoiled(device.Model(121, data={"VAMax": 1, "VAMax_SF": 99}).get_mb())) == ("VAMax",)
 
 
 def test_a_battery_bank_tells_every_word_of_its_reading() -> None:

@@ -15,11 +15,12 @@ import pytest
 from sunspec2 import device as sunspec2_device
 from sunspec2.device import Model
 
-from controller.link import LinkError
+from controller.link import LinkError, PartlyWritten
 from controller.link.clock import Clock
 from controller.link.modbus import ModbusException, ModbusLine
 from controller.link.modbus_server import ILLEGAL_ADDRESS, ModbusServer, Request
-from controller.link.sunspec import CLEAN_MS, SunSpecLink
+from controller.link.notices import CLEAN_MS
+from controller.link.sunspec import SunSpecLink
 from controller.link.sunspec_discovery import MODELS_MAX, discover, spans
 from controller.model import AnyReading, Battery, Command, FaultName, Inverter, Meter, Profile
 from hil.clock import VirtualLoop
@@ -210,8 +211,8 @@ async def line_to(device: Device) -> AsyncIterator[ModbusLine]:
         await device.server.close()
 
 
-def command(power_w: int, *, running: bool = True, valid_ms: int = 10_000) -> Command:
-    return Command(device="device", power_w=power_w, running=running, valid_ms=valid_ms)
+def command(power_w: int, *, running: bool = True, valid_ms: int = 10_000, reactive_var: int | None = None) -> Command:
+    return Command(device="device", power_w=power_w, running=running, valid_ms=valid_ms, reactive_var=reactive_var)
 
 
 # --- discovery --------------------------------------------------------------------------------------------------
@@ -638,6 +639,62 @@ async def test_a_device_that_does_not_tell_who_it_is_while_it_starts_is_waited_f
     assert "wrong_device" not in inbox.faults()
 
 
+ISOLATION: dict[str, Any] = {"ID": 122, "L": 44, "PVConn": 0, "StorConn": 0, "ECPConn": 1, "Ris": 800, "Ris_SF": 3}
+WATCHED = (COMMON, MEASURES, CAPACITY, CONTROL, SWITCH, ISOLATION)
+ROUND_MS = 5 * POLL_MS  # 702 with 704, 715 and 122 take turns over four polls; the link counts one for each model
+
+
+def insulation(inbox: Inbox) -> int | None:
+    last = inbox.readings[-1]
+    assert isinstance(last, Inverter)
+    return last.isolation_kohm
+
+
+@virtual
+async def test_insulation_is_read_among_the_settings_and_one_that_is_told_no_more_stays() -> None:
+    device = Device(*WATCHED)
+    async with linked(device) as (_link, inbox):
+        await inbox.readings_more()
+        assert insulation(inbox) == 800
+        device.put(122, Ris=31)
+        await inbox.until(lambda: insulation(inbox) == 31)
+        device.put(122, Ris=0xFFFF)  # many measure it before they connect and then tell it no more
+        await inbox.readings_more(40)
+        assert insulation(inbox) == 31
+
+
+@virtual
+async def test_insulation_that_cannot_be_read_any_more_is_unknown_while_all_else_goes_on() -> None:
+    device = Device(*WATCHED)
+    async with linked(device) as (_link, inbox):
+        await inbox.readings_more(2)
+        at = device.chain()[122][0]
+        device.rule = lambda one: 4 if one.address <= at < one.address + one.count else None
+        began_ms = inbox.readings[-1].heard_ms
+        await inbox.until(lambda: insulation(inbox) is None)
+        last = inbox.readings[-1]
+        assert isinstance(last, Inverter)
+        assert (last.power_w, last.charge_max_w, last.remote) == (2500, 5000, True)
+        stale_ms = INVERTER_PROFILE.stale_after_ms
+        assert stale_ms <= last.heard_ms - began_ms <= stale_ms + 2 * ROUND_MS
+        device.rule = lambda one: None
+        await inbox.until(lambda: insulation(inbox) == 800)
+
+
+@virtual
+async def test_apparent_power_that_is_told_no_more_stays_and_a_lost_connection_shows() -> None:
+    device = Device(COMMON, MEASURES, {**CAPACITY, "VAMax": 6600, "VA_SF": 0}, CONTROL, SWITCH)
+    async with linked(device) as (_link, inbox):
+        await inbox.readings_more()
+        device.put(702, VAMax=0xFFFF)
+        device.put(701, ConnSt=0)
+        await inbox.readings_more(12)
+        last = inbox.readings[-1]
+    assert isinstance(inbox.readings[0], Inverter) and inbox.readings[0].connected is True
+    assert isinstance(last, Inverter)
+    assert (last.apparent_max_va, last.connected) == (6600, False)
+
+
 # --- commands ---------------------------------------------------------------------------------------------------
 
 
@@ -658,6 +715,128 @@ async def test_a_set_point_is_one_write_that_pysunspec2_reads_back(power_w: int,
     assert told == {"WSetEna": 1, "WSetMod": 1, "WSet": stored_w, "WSetRvrt": 0, "WSetEnaRvrt": 0, "WSetRvrtTms": 10}
     assert (model.WSetPct.value, model.WSetPctRvrt.value) == (11, 12)
     assert device.writes == [(device.chain()[704][0] + 22, 11)]
+
+
+REACTIVE: dict[str, Any] = {
+    "VarSetEna": 0,
+    "VarSetMod": 0,
+    "VarSetPri": 1,
+    "VarSet": 0,
+    "VarSetRvrt": 0,
+    "VarSetPct": 0,
+    "VarSetPctRvrt": 0,
+    "VarSetEnaRvrt": 0,
+    "VarSetRvrtTms": 0,
+    "VarSetRvrtRem": 0,
+    "VarSet_SF": 0,
+}
+WITH_VARS = (COMMON, MEASURES, CAPACITY, {**CONTROL, **REACTIVE}, SWITCH)
+
+
+@pytest.mark.parametrize("reactive_var", [1500, -1500, 0])
+@virtual
+async def test_reactive_power_is_one_more_write_that_pysunspec2_reads_back(reactive_var: int) -> None:
+    device = Device(*WITH_VARS)
+    async with linked(device) as (link, inbox):
+        await inbox.readings_more()
+        await link.send(command(2000, reactive_var=reactive_var))
+        model, at = device.model(704), device.chain()[704][0]
+        assert device.writes == [(at + 22, 11), (at + 35, 12)]
+        assert (model.WSetEna.value, model.WSet.cvalue) == (1, 2000)
+        assert (model.VarSetEna.value, model.VarSetMod.value, model.VarSetPri.value) == (1, 4, 1)
+        assert (model.VarSet.cvalue, model.VarSetRvrtTms.value) == (reactive_var, 10)
+
+
+@virtual
+async def test_reactive_power_that_is_asked_no_more_is_taken_back_once() -> None:
+    device = Device(*WITH_VARS)
+    async with linked(device) as (link, inbox):
+        await inbox.readings_more()
+        await link.send(command(2000))
+        await link.send(command(2000, reactive_var=900))
+        before = len(device.writes)
+        await link.send(command(2000))
+        await link.send(command(2100))
+        at = device.chain()[704][0]
+        assert device.writes[before:] == [(at + 22, 11), (at + 35, 1), (at + 22, 11)]
+        assert (device.model(704).VarSetEna.value, device.model(704).WSetEna.value) == (0, 1)
+
+
+@virtual
+async def test_a_unit_that_does_not_run_gives_no_vars() -> None:
+    device = Device(*WITH_VARS)
+    async with linked(device) as (link, inbox):
+        await inbox.readings_more()
+        await link.send(command(2000, reactive_var=900))
+        await link.send(command(2000, running=False, reactive_var=900))
+        model = device.model(704)
+        assert (model.WSetEna.value, model.WSet.cvalue, model.VarSetEna.value) == (1, 0, 0)
+
+
+@virtual
+async def test_a_lost_take_back_is_tried_again_with_the_next_command() -> None:
+    device = Device(*WITH_VARS)
+    async with linked(device) as (link, inbox):
+        await inbox.readings_more()
+        await link.send(command(2000, reactive_var=900))
+        at = device.chain()[704][0]
+        device.rule = lambda one: 4 if one.function == 16 and one.address == at + 35 else None
+        with pytest.raises(PartlyWritten, match=r"reactive power was not written.*exception 4"):
+            await link.send(command(2000))
+        device.rule = lambda one: None
+        await link.send(command(2000))
+        assert device.model(704).VarSetEna.value == 0
+
+
+@virtual
+async def test_a_device_without_vars_takes_its_active_power_and_says_what_it_lacks() -> None:
+    device = Device(*INVERTER)
+    async with linked(device) as (link, inbox):
+        await inbox.readings_more()
+        with pytest.raises(PartlyWritten, match="model 704 does not implement VarSetEna: it takes no reactive power"):
+            await link.send(command(3000, reactive_var=900))
+        await link.send(command(3000))
+        assert device.model(704).WSet.cvalue == 3000
+        assert device.writes == [(device.chain()[704][0] + 22, 11)] * 2
+        assert inbox.notices == []
+
+
+@virtual
+async def test_a_device_that_refuses_vars_keeps_its_active_power() -> None:
+    device = Device(*WITH_VARS)
+    async with linked(device) as (link, inbox):
+        await inbox.readings_more()
+        at = device.chain()[704][0]
+        device.rule = lambda one: 3 if one.function == 16 and one.address == at + 35 else None
+        with pytest.raises(PartlyWritten, match="exception 3"):
+            await link.send(command(3000, reactive_var=900))
+        assert (device.model(704).WSetEna.value, device.model(704).WSet.cvalue) == (1, 3000)
+
+
+@virtual
+async def test_vars_that_are_refused_half_way_are_ended() -> None:
+    """The timer goes out first where the device has a gap before its vars; it must not run for the old ones."""
+    device = Device(COMMON, MEASURES, CAPACITY, {**CONTROL, **REACTIVE, "VarSetPri": None}, SWITCH)
+    async with linked(device) as (link, inbox):
+        await inbox.readings_more()
+        await link.send(command(3000, reactive_var=900))
+        assert device.model(704).VarSetEna.value == 1
+        at = device.chain()[704][0]
+        device.rule = lambda one: 3 if one.function == 16 and (one.address, one.count) == (at + 35, 2) else None
+        with pytest.raises(PartlyWritten):
+            await link.send(command(3000, reactive_var=-900))
+        assert (device.model(704).VarSetEna.value, device.model(704).WSetEna.value) == (0, 1)
+
+
+@virtual
+async def test_a_power_that_is_not_acknowledged_takes_no_vars_with_it() -> None:
+    device = Device(*WITH_VARS)
+    async with linked(device) as (link, inbox):
+        await inbox.readings_more()
+        device.rule = lambda one: 3 if one.function == 16 else None
+        with pytest.raises(ModbusException, match="exception 3"):
+            await link.send(command(3000, reactive_var=900))
+        assert len(device.writes) == 1
 
 
 @virtual

@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given, settings
 
 from controller.engine import step, trust
-from controller.gate import check
 from controller.model import Default, Meter, Order, Rest, Snapshot, State, Trust, Utility
 from tests.test_engine import any_snapshot, any_state
-from tests.words import a_battery, a_meter, a_site, a_snapshot, a_target, all_fresh, an_inverter
+from tests.words import a_battery, a_meter, a_site, a_snapshot, a_target, all_fresh, an_inverter, let_out
 
 SITE = a_site()  # 10 kW, settles in 1 s, load 0 to 11 kW, generation up to 5 kW
 BALANCING = a_site(utility=Utility(default=Default(program="self_consumption")))
@@ -293,5 +292,5 @@ def test_the_gate_lets_pass_what_a_doubt_narrows_to(asked_w: int | None, power_w
     snapshot = a_snapshot(a_meter(shown_w), an_inverter(power_w), a_battery(), orders=orders)
     decision = step(SITE, State(trust=Trust(until_ms=snapshot.now_ms + 1)), snapshot)[1]
     assert abs(decision.target_w) <= 900
-    verdicts = check(SITE, snapshot, decision.commands)
+    verdicts = let_out(SITE, snapshot, decision.commands)
     assert [verdict.refused for verdict in verdicts] == [""]

@@ -42,6 +42,9 @@ UNITS = frozenset(
         "per_s",
         "ohm",
         "mohm",
+        "kohm",
+        "mwh",
+        "mw",
         "f",
         "j_per_k",
         "k_per_w",
@@ -97,7 +100,7 @@ COUNTS |= {
     "counted",
 }
 COUNTS |= {"differing", "minutes", "most", "least", "max", "min", "run", "beats", "steps", "effects", "restarts"}
-COUNTS |= {"turns", "workers", "missed"}
+COUNTS |= {"minute", "days", "input", "turns", "workers", "missed", "attempts", "inputs", "channel", "weight", "part"}
 PLACES_AND_CODES = {
     "port",
     "unit",

@@ -2,9 +2,12 @@
 
 import msgspec
 
+from controller.gate import Memory, Verdict, check, fingerprint
 from controller.model import (
     AnyReading,
     Battery,
+    Command,
+    Commission,
     Device,
     Energy,
     Inverter,
@@ -12,9 +15,11 @@ from controller.model import (
     Missing,
     Order,
     Poi,
+    Sight,
     Site,
     Snapshot,
     Unit,
+    UnitSight,
 )
 
 
@@ -124,3 +129,41 @@ def a_snapshot(
 def all_fresh(soc_bp: int = 6000, load_w: int = 0, power_w: int = 0, **changes: object) -> Snapshot:
     """Return a snapshot of one healthy unit at power_w behind a meter with load_w."""
     return a_snapshot(a_meter(power_w - load_w), an_inverter(power_w), a_battery(soc_bp), **changes)
+
+
+def a_unit(site: Site | None = None, n: int = 1, **changes: object) -> UnitSight:
+    """Return a healthy running unit of a_site() as rules see it: 10 kW, 25 kWh, 60 % full, good to 2 %."""
+    site = site or a_site(n)
+    seen = UnitSight(
+        unit=site.unit[n - 1],
+        inverter=an_inverter(n=n),
+        battery=a_battery(n=n),
+        capacity_wh=25_000,
+        energy_wh=15_000,
+        low_wh=14_500,
+        high_wh=15_500,
+        soc_bp=6000,
+    )
+    return msgspec.structs.replace(seen, **changes)
+
+
+def a_sight(site: Site | None = None, snapshot: Snapshot | None = None, **changes: object) -> Sight:
+    """Return a site as rules see it: healthy units, a meter at 0 W and no load behind it."""
+    site = site or a_site()
+    seen = Sight(
+        site=site,
+        snapshot=snapshot or all_fresh(),
+        meter=a_meter(),
+        units=tuple(a_unit(site, n) for n in range(1, len(site.unit) + 1)),
+        load_w=0,
+        load_low_w=0,
+        load_high_w=0,
+        balance_w=0,
+    )
+    return msgspec.structs.replace(seen, **changes)
+
+
+def let_out(site: Site, snapshot: Snapshot, commands: tuple[Command, ...]) -> tuple[Verdict, ...]:
+    """Return what the gate says of commands of a commissioned site that has just started."""
+    record = Commission(site=site.name, fingerprint=fingerprint(site), by="test", at="2026-11-01T12:00:00+00:00")
+    return check(site, record, snapshot, Memory(), commands)[0]

@@ -7,9 +7,10 @@ import msgspec
 
 from controller.link.slcan import BITRATES
 
-Protocol = Literal["sunspec", "can"]
+Protocol = Literal["sunspec", "can", "modbus_inputs"]
 FORMS: dict[str, tuple[str, ...]] = {
     "sunspec": ("tcp://HOST:PORT?unit=1 .. 247",),
+    "modbus_inputs": ("tcp://HOST:PORT?unit=1 .. 247",),
     "can": ("slcan://HOST:PORT", "slcan:///dev/TTY", "socketcan://CAN"),
 }
 INTERFACE_CHARACTERS_MAX = 15  # Linux, IFNAMSIZ less its closing zero
@@ -51,10 +52,10 @@ def host_and_port(place: str) -> tuple[str, int]:
 def address_problem(url: str, protocol: Protocol) -> str:
     """Return what is wrong with a device's URL for a protocol, "" when nothing is."""
     try:
-        if protocol == "sunspec":
-            modbus_address(url)
-        else:
+        if protocol == "can":
             _can_address(url)
+        else:
+            modbus_address(url)
     except ValueError as error:
         return str(error)
     return ""

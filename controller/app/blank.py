@@ -15,12 +15,14 @@ HEAD = """\
 # not required is the default. A key behind a # is left out; what holds then is told in its comment.
 """
 WINDOW = {"start": "0 17 * * mon-fri", "minutes": 120, "program": "self_consumption"}
+INPUT = {"name": "emergency_stop", "device": "contacts", "channel": 0, "means": "emergency_stop"}
 COLUMNS = 118
 
 
 def blank() -> str:
     """Return a whole site file that passes the check as it is. Its required values are those of the demo site."""
-    examples: dict[str, object] = {**tomllib.loads(profile_text("sites/demo.toml")), "window": [WINDOW]}
+    demo = tomllib.loads(profile_text("sites/demo.toml"))
+    examples: dict[str, object] = {**demo, "window": [WINDOW], "input": [INPUT]}
     return "\n".join([HEAD, *_table(Site, None, examples, "")]) + "\n"
 
 
@@ -69,5 +71,5 @@ def _comment(text: str) -> list[str]:
 
 
 def toml(value: object) -> str:
-    """Return a text or a number as TOML writes it; JSON writes them the same way."""
+    """Return a text, a number or a list of them as TOML writes it; JSON writes them the same way."""
     return msgspec.json.encode(value).decode()

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable
 
+from controller.codec.settled import settled
 from controller.link.clock import Clock
 from controller.model import AnyReading, FaultName, Inverter, Meter, Missing, Notice, Order, Site, Snapshot
 
@@ -14,7 +15,7 @@ class Board:
     """Takes what links and utility protocols bring (Inbox, OrderBook) and gives out snapshots.
 
     on_change is called when something came that a decision should not wait for: an order, a fresh sample of the POI
-    meter, a battery whose limits or alarms changed.
+    meter, a battery whose limits or alarms changed, a contact that opened or closed. Cell data wait for the cycle.
     """
 
     def __init__(self, site: Site, clock: Clock, on_change: Callable[[], None] = lambda: None) -> None:
@@ -28,12 +29,14 @@ class Board:
         self._notices: dict[tuple[str, str], Notice] = {}
         self._orders: dict[str, Order] = {}
         self._utility_heard_ms: int | None = None
+        self._consumption_heard_ms: int | None = None
 
     def heard(self, reading: AnyReading) -> None:
         """Take a reading; an older one than is known is dropped."""
         known = self._readings.get(reading.device)
         if known is not None and reading.sampled_ms < known.sampled_ms:
             return
+        reading = settled(known, reading)
         self._readings[reading.device] = reading
         if isinstance(reading, Inverter):
             trail = self._trails.get(reading.device)
@@ -64,6 +67,10 @@ class Board:
         """Note that the utility is there."""
         self._utility_heard_ms = self._clock.now_ms()
 
+    def consumption_heard(self) -> None:
+        """Note a heartbeat of whoever limits what is drawn from the grid."""
+        self._consumption_heard_ms = self._clock.now_ms()
+
     def freeze(self, program: str) -> Snapshot:
         """Return the process image of this moment. Expired orders are forgotten."""
         now_ms = self._clock.now_ms()
@@ -88,6 +95,7 @@ class Board:
             poi_battery_w=self._poi_battery_w({reading.device for reading in readings}),
             program=program,
             utility_silent=self._silent(now_ms, orders),
+            consumption_heard_ms=self._consumption_heard_ms,
         )
 
     def _silent(self, now_ms: int, orders: tuple[Order, ...]) -> bool:
@@ -131,4 +139,5 @@ def _limits(reading: AnyReading) -> tuple[object, ...]:
         getattr(reading, "discharge_allowed", None),
         getattr(reading, "contactor_closed", None),
         getattr(reading, "alarms", ()),
+        getattr(reading, "closed", ()),
     )

@@ -6,39 +6,27 @@ Each check is a function of a Draft that yields problems; it keeps silent about 
 from collections.abc import Callable, Iterator
 from zoneinfo import ZoneInfo, available_timezones
 
-import msgspec
 from apscheduler.triggers.cron import CronTrigger
 
+from controller.app import checks_limits
 from controller.app.addresses import FORMS, Protocol, address_problem, host_and_port
+from controller.app.draft import Draft
 from controller.app.problems import Problem, nearest, shown
-from controller.model import Profile, Site
+from controller.model import Site
 
 POLLS_BEFORE_STALE = 2  # one lost reply must not make a reading stale
+SHARED_KINDS = ("battery", "inputs")  # what several places may name; how units share batteries is a check of its own
 CYCLES_IN_WATCHDOG = 3  # a command is refreshed before a third of the device's own timer
-
-
-class Draft(msgspec.Struct, frozen=True, kw_only=True):
-    """A site whose keys were read one by one. Where wrong names a path, the value there means nothing."""
-
-    site: Site
-    profiles: dict[str, Profile]
-    wrong: tuple[str, ...]
-
-    def good(self, *paths: str) -> bool:
-        """Tell whether none of these keys, nor a table they lie in, has a problem of its own."""
-        return not any(
-            path == wrong or path.startswith((f"{wrong}.", f"{wrong}[")) for path in paths for wrong in self.wrong
-        )
-
-    def kind(self, device: str) -> str:
-        """Return "inverter", "meter" or "battery" for a device's name, "" when it is not known."""
-        profiles = (self.profiles.get(row.profile) for row in self.site.device if row.name == device)
-        return next((profile.kind for profile in profiles if profile is not None), "")
 
 
 def names_are_single(draft: Draft) -> Iterator[Problem]:
     """A name stands for one thing."""
-    names = {"unit": [row.name for row in draft.site.unit], "device": [row.name for row in draft.site.device]}
+    site = draft.site
+    names = {
+        "unit": [row.name for row in site.unit],
+        "device": [row.name for row in site.device],
+        "input": [row.name for row in site.input],
+    }
     for table, row_names in names.items():
         for i, name in enumerate(row_names):
             first = row_names.index(name)
@@ -53,7 +41,12 @@ def _roles(site: Site) -> Iterator[tuple[str, str, str]]:
     yield "poi.meter", site.poi.meter, "meter"
     for i, unit in enumerate(site.unit):
         yield f"unit[{i}].inverter", unit.inverter, "inverter"
-        yield f"unit[{i}].battery", unit.battery, "battery"
+        if isinstance(unit.battery, tuple):
+            yield from ((f"unit[{i}].battery[{k}]", name, "battery") for k, name in enumerate(unit.battery))
+        else:
+            yield f"unit[{i}].battery", unit.battery, "battery"
+    for i, contact in enumerate(site.input):
+        yield f"input[{i}].device", contact.device, "inputs"
 
 
 def devices_are_known(draft: Draft) -> Iterator[Problem]:
@@ -73,10 +66,11 @@ def devices_are_known(draft: Draft) -> Iterator[Problem]:
 
 
 def devices_are_used_once(draft: Draft) -> Iterator[Problem]:
-    """A device that nothing names is a mistake, and so is one that two units name."""
+    """A device that nothing names is a mistake, and so is a meter or an inverter that two places name."""
     used: dict[str, str] = {}
     for path, name, kind in _roles(draft.site):
-        if name in used and draft.good(path) and draft.kind(name) in (kind, ""):
+        shared = kind in SHARED_KINDS or draft.kind(name) not in (kind, "")
+        if name in used and not shared and draft.good(path):
             hint = f"{used[name]} names it too"
             yield Problem(path=path, read=shown(name), allowed="a device of this place alone", hint=hint)
         used.setdefault(name, path)
@@ -84,7 +78,7 @@ def devices_are_used_once(draft: Draft) -> Iterator[Problem]:
     for i, device in enumerate(draft.site.device):
         if device.name in used or draft.kind(device.name) in ("", *open_kinds):
             continue
-        hint = "name it as poi.meter, unit.inverter or unit.battery, or take the device out"
+        hint = "name it as poi.meter, unit.inverter, unit.battery or input.device, or take the device out"
         allowed = "a device that something names"
         yield Problem(path=f"device[{i}].name", read=f"{device.name!r}, used nowhere", allowed=allowed, hint=hint)
 
@@ -127,7 +121,7 @@ def inverters_fall_back(draft: Draft) -> Iterator[Problem]:
     """The energy barrier is void without the device's own watchdog; the barrier and the cycle must fit into it."""
     site = draft.site
     for i, unit in enumerate(site.unit):
-        profile = next((draft.profiles.get(row.profile) for row in site.device if row.name == unit.inverter), None)
+        profile = draft.profile(unit.inverter)
         if profile is None or profile.kind != "inverter":
             continue
         if profile.control == "none" or profile.watchdog_s is None:
@@ -196,7 +190,7 @@ def door_can_listen(draft: Draft) -> Iterator[Problem]:
 
 
 def calendar_is_readable(draft: Draft) -> Iterator[Problem]:
-    """The time zone exists and every window's crontab line can be read in one way only."""
+    """The time zone exists and every crontab line, of a window or the storm, can be read in one way only."""
     if draft.good("timezone"):
         try:
             ZoneInfo(draft.site.timezone)
@@ -204,12 +198,14 @@ def calendar_is_readable(draft: Draft) -> Iterator[Problem]:
             hint = nearest(draft.site.timezone, available_timezones())
             allowed = "an IANA time zone, as Europe/Berlin"
             yield Problem(path="timezone", read=shown(draft.site.timezone), allowed=allowed, hint=hint)
-    for i, window in enumerate(draft.site.window):
-        path = f"window[{i}].start"
-        hint = _crontab_problem(window.start) if draft.good(path) else ""
+    lines = {f"window[{i}].start": window.start for i, window in enumerate(draft.site.window)}
+    if draft.site.storm.start:
+        lines["storm.start"] = draft.site.storm.start
+    for path, line in lines.items():
+        hint = _crontab_problem(line) if draft.good(path) else ""
         if hint:
             allowed = "minute hour day month weekday, as 0 17 * * mon-fri"
-            yield Problem(path=path, read=shown(window.start), allowed=allowed, hint=hint)
+            yield Problem(path=path, read=shown(line), allowed=allowed, hint=hint)
 
 
 def _crontab_problem(line: str) -> str:
@@ -233,4 +229,14 @@ CHECKS: tuple[Callable[[Draft], Iterator[Problem]], ...] = (
     default_is_one_thing,
     door_can_listen,
     calendar_is_readable,
+    checks_limits.batteries_are_shared_whole,
+    checks_limits.batteries_are_of_one_kind,
+    checks_limits.curves_rise,
+    checks_limits.units_can_run,
+    checks_limits.envelope_is_whole,
+    checks_limits.failsafe_is_within_the_limit,
+    checks_limits.island_is_in_order,
+    checks_limits.storm_keeps_more,
+    checks_limits.inputs_are_wired,
+    checks_limits.inputs_have_their_limit,
 )

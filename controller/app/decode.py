@@ -1,5 +1,6 @@
 """Decode a TOML table into a struct and name everything that is wrong with it; msgspec alone stops at the first."""
 
+import re
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -59,12 +60,23 @@ def _field(table: dict[str, object], key: Key, path: str, problems: list[Problem
         return _tables(value, key, path, problems, top)
     try:
         return msgspec.convert(value, key.annotation)
-    except msgspec.ValidationError:
-        hint = nearest(str(value), key.choices) if key.choices else ""
-        if key.allowed.startswith("an integer"):
-            hint = meant_value(key.name, value)
-        problems.append(Problem(path=path, read=shown(value), allowed=key.allowed, hint=hint or key.meaning))
+    except msgspec.ValidationError as error:
+        place, wrong = _innermost(value, str(error))
+        hint = nearest(str(wrong), key.choices) if key.choices else ""
+        if "an integer" in key.allowed:
+            hint = meant_value(key.name, wrong)
+        problems.append(Problem(path=path + place, read=shown(wrong), allowed=key.allowed, hint=hint or key.meaning))
         return None if key.required else key.default
+
+
+def _innermost(value: object, error: str) -> tuple[str, object]:
+    """Return where in a list msgspec found its error, as "[1][0]", and what stands there; "" and all elsewhere."""
+    found = re.search(r" - at `\$((?:\[\d+\])+)`$", error)
+    place = found[1] if found else ""
+    for row in re.findall(r"\d+", place):
+        assert isinstance(value, list), "msgspec was there"
+        value = value[int(row)]
+    return place, value
 
 
 def _tables(value: object, key: Key, path: str, problems: list[Problem], top: Homes) -> object:

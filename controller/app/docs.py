@@ -16,10 +16,7 @@ from controller import programs, rules
 from controller.app.blank import toml
 from controller.app.keys import keys
 from controller.app.main import COMMANDS
-from controller.model import FAULTS, Fault, Site
-
-RESPONSES = {"note": "tells of it", "narrow": "assumes the worst case", "stop": "takes the unit to 0 W"}
-RESPONSES |= {"release": "writes nothing to it any more"}
+from controller.model import FAULTS, RESPONSES, Fault, Site
 
 
 def commands() -> str:
@@ -60,7 +57,11 @@ def _response(row: Fault) -> str:
 
 def rules_and_programs() -> str:
     """Return the rules in the order of their classes and the programs, each by the first line of its file."""
-    order = [sys.modules[limits.__module__] for _, limits in rules.RULES]
+    own = [(priority, 0, sys.modules[rule.__module__]) for priority, rule in rules.UNIT_RULES]
+    of_site = [
+        (priority, 1, sys.modules[rule.__module__]) for priority, row in enumerate(rules.SITE_RULES) for rule in row
+    ]
+    order = [module for _, _, module in sorted([*own, *of_site], key=lambda row: row[:2])]
     rows = [_row(module) for module in [*order, *_modules(programs)]]
     return table(("rule or program", "class", "what it does"), rows)
 

@@ -72,6 +72,8 @@ def _allowed(info: inspect.Type, name: str) -> str:
             return _allowed(info.type, name)
         case inspect.UnionType():
             return " or ".join(_allowed(one, name) for one in info.types if not isinstance(one, inspect.NoneType))
+        case inspect.BoolType():
+            return "true or false"
         case inspect.IntType():
             return "an integer" if info.ge is None else f"an integer from {info.ge} to {info.le}"
         case inspect.StrType():
@@ -83,7 +85,10 @@ def _allowed(info: inspect.Type, name: str) -> str:
         case inspect.VarTupleType(item_type=inspect.StructType()):
             return f"{info.min_length or 0} to {info.max_length} tables [[{name}]]"
         case inspect.VarTupleType():
-            return "a list, each " + _allowed(info.item_type, name)
+            rows = "a list" if info.max_length is None else f"a list of {info.min_length or 0} to {info.max_length}"
+            return f"{rows}, each {_allowed(info.item_type, name)}"
+        case inspect.TupleType():
+            return f"[{', '.join(_allowed(one, name) for one in info.item_types)}]"
     raise TypeError(f"{name}: no words for {info}")
 
 

@@ -1,4 +1,4 @@
-"""The command line: linepack check | init | run | clear | replay | explain."""
+"""The command line: linepack check | init | commission | run | clear | replay | explain."""
 
 import asyncio
 import gc
@@ -14,15 +14,17 @@ from pathlib import Path
 
 import msgspec
 
-from controller.app import systemd
+from controller.app import commissioning, systemd
 from controller.app.blank import blank
 from controller.app.sitefile import SiteError, load
 from controller.app.sole import TakenError, sole
 from controller.app.summary import summary
 from controller.link import LinkError
-from controller.model import Site, State
+from controller.link.clock import Clock
+from controller.model import Commission, Site, State
 
 EXIT_WRONG = 1
+EXIT_USAGE = 2  # as argparse has it
 EXIT_CONFIG = 78  # EX_CONFIG of sysexits.h: systemd does not restart on it
 CLEARED = "cleared"  # a file beside the journal's segments: a person has looked at the faults that latched
 
@@ -52,6 +54,26 @@ def init(args: Namespace) -> int:
     return 0
 
 
+def commission(args: Namespace) -> int:
+    """Record that a person saw the site's devices obey: only then anything is written to them."""
+    site = _load(args.site)
+    if site is None:
+        return EXIT_WRONG
+    by = args.by.strip()
+    if not by or not by.isprintable():
+        print("--by: read nothing, or what cannot be printed; allowed: the name of whoever saw them", file=sys.stderr)
+        return EXIT_WRONG
+    print(f"{args.site}: the controller may write to these devices, within these ratings and limits:")
+    print(commissioning.permits(site))
+    try:
+        place = commissioning.record(args.site, by=by, utc_ms=Clock().utc_ms())
+    except OSError as error:
+        print(f"{error.filename}: could not be written: {error.strerror}; nothing was recorded", file=sys.stderr)
+        return EXIT_WRONG
+    print(f"{place}: written for {by}. It holds from the next start on, until devices, units or ratings change")
+    return 0
+
+
 def run(args: Namespace) -> int:
     """Run the site until SIGTERM or SIGINT."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
@@ -60,14 +82,14 @@ def run(args: Namespace) -> int:
         return EXIT_CONFIG
     try:
         with sole(site, args.site.parent):
-            asyncio.run(_run(site, args.site.parent))
+            asyncio.run(_run(site, args.site.parent, _record(args.site)))
     except (LinkError, TakenError) as error:
         print(f"linepack run: {error}", file=sys.stderr)
         return EXIT_WRONG
     return 0
 
 
-async def _run(site: Site, base: Path) -> None:
+async def _run(site: Site, base: Path, record: Commission | None) -> None:
     from controller.app.service import Service, serve  # drivers take long to load; no other command needs them
 
     stop = asyncio.Event()
@@ -76,8 +98,19 @@ async def _run(site: Site, base: Path) -> None:
     gc.set_threshold(20_000)  # values here make no cycles: look for them seldom, not in the way of a command
     gc.collect()
     gc.freeze()  # a full collection of what was loaded until here would stop a cycle for some 10 ms, for nothing
-    await serve(Service(site, base, state=_last_state(site, base), notify=systemd.notify), stop)
+    service = Service(site, base, state=_last_state(site, base), commission=record, notify=systemd.notify)
+    await serve(service, stop)
     systemd.notify("STOPPING=1")
+
+
+def _record(site_file: Path) -> Commission | None:
+    """Return the commissioning record. One that cannot be used is told and counts as none: the site keeps silent."""
+    try:
+        return commissioning.read(site_file)
+    except SiteError as error:
+        for problem in error.problems:
+            logging.getLogger("linepack").error("%s: %s", commissioning.record_file(site_file), problem)
+        return None
 
 
 def _last_state(site: Site, base: Path) -> State | None:
@@ -127,10 +160,18 @@ def replay(args: Namespace) -> int:
 
 
 def explain(args: Namespace) -> int:
-    """Tell one decision of a journal as a person would."""
-    from controller.journal import explain_report
+    """Tell a decision of a journal, or a span of it, as a person would."""
+    from controller.journal import explain_report, story_report
 
-    return _report(explain_report(args.journal, args.at))
+    if args.begin is None and args.end is None:
+        return _report(explain_report(args.journal, args.at))
+    if args.at is not None:
+        print(
+            "linepack explain: --at tells one moment, --from and --to tell a span; give one or the other",
+            file=sys.stderr,
+        )
+        return EXIT_USAGE
+    return _report(story_report(args.journal, args.begin, args.end))
 
 
 def _report(result: tuple[int, str]) -> int:
@@ -160,6 +201,10 @@ def _file_argument(command: ArgumentParser) -> None:
     command.add_argument("file", type=Path, metavar="FILE", nargs="?", default=place, help=f"default: {place}")
 
 
+def _by_argument(command: ArgumentParser) -> None:
+    command.add_argument("--by", metavar="NAME", required=True, help="who saw the devices obey")
+
+
 def _journal_argument(command: ArgumentParser) -> None:
     command.add_argument(
         "journal", type=Path, metavar="JOURNAL", help="the journal's directory, or one of its segments"
@@ -170,7 +215,10 @@ def _at_argument(command: ArgumentParser) -> None:
     when = (
         'ISO date and time, HH:MM[:SS] on the last day, or "last" (default); without an offset in the site\'s time zone'
     )
-    command.add_argument("--at", metavar="TIME", default="last", help=when)
+    command.add_argument("--at", metavar="TIME", help=when)
+    span = "tell the span from TIME (default: the first entry) to TIME (default: the last) as a story"
+    command.add_argument("--from", dest="begin", metavar="TIME", help=span)
+    command.add_argument("--to", dest="end", metavar="TIME", help="see --from")
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True):
@@ -189,10 +237,15 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
 COMMANDS = (
     Command(usage="check SITE", run=check, arguments=(_site_argument,)),
     Command(usage="init [FILE]", run=init, arguments=(_file_argument,)),
+    Command(usage="commission SITE --by NAME", run=commission, arguments=(_site_argument, _by_argument)),
     Command(usage="run SITE", run=run, arguments=(_site_argument,)),
     Command(usage="clear SITE", run=clear, arguments=(_site_argument,)),
     Command(usage="replay JOURNAL", run=replay, arguments=(_journal_argument,)),
-    Command(usage="explain JOURNAL [--at TIME]", run=explain, arguments=(_journal_argument, _at_argument)),
+    Command(
+        usage="explain JOURNAL [--at TIME] [--from TIME] [--to TIME]",
+        run=explain,
+        arguments=(_journal_argument, _at_argument),
+    ),
 )
 
 

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 
 from controller.app.board import Board
-from controller.link import Link, LinkError
+from controller.link import Link, LinkError, PartlyWritten
 from controller.link.clock import Clock
 from controller.model import Command
 
@@ -70,6 +70,8 @@ class Outlet:
             self._sent, self._sent_ms = command, self._clock.now_ms()
             try:
                 await self._link.send(command)
+            except PartlyWritten as error:  # the lease runs; the rest is tried again when it is refreshed
+                self._board.noticed("write_failed", self._device, str(error))
             except LinkError as error:
                 self._sent = None
                 self._board.noticed("write_failed", self._device, str(error))

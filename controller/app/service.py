@@ -13,10 +13,10 @@ from controller.app.board import Board
 from controller.app.decider import Decider
 from controller.app.outlet import Outlet
 from controller.app.wiring import links
-from controller.gate import Verdict, check
+from controller.gate import Verdict
 from controller.journal import Entry, JournalError, JournalWriter
 from controller.link.clock import Clock
-from controller.model import FAULTS, Decision, Site, Snapshot, State
+from controller.model import FAULTS, Commission, Decision, Site, Snapshot, State
 from controller.utility.sunspec import SunSpecDoor
 
 log = logging.getLogger("linepack")
@@ -36,25 +36,25 @@ class Service:
         base: Path,
         *,
         state: State | None = None,
+        commission: Commission | None = None,
         clock: Clock | None = None,
         notify: Callable[[str], None] = lambda message: None,
-        sync_off_loop: bool = True,
     ) -> None:
         """Build everything that the site file names; base is the folder its paths are relative to.
 
-        state: what stood when the last run ended. notify: where "READY=1" and "WATCHDOG=1" go. sync_off_loop: flush
-        the journal to the disk from a thread; False leaves that to the operating system.
+        state: what stood when the last run ended. commission: the record without which nothing is written. notify:
+        where "READY=1" and "WATCHDOG=1" go.
         """
         self.site = site
         self.clock = clock or Clock()
         self.board = Board(site, self.clock, self._wake)
         self.links = links(site, self.board, self.clock)
         self.door = SunSpecDoor(site, self.board, self.clock)
-        self._decider = Decider(site, self.board, self.clock, state)
+        self._decider = Decider(site, self.board, self.clock, state, commission)
         self._ceased = state.ceased if state else ""
         self._journal_at = base / site.journal.directory
         self._journal: JournalWriter | None = None
-        self._notify, self._sync_off_loop = notify, sync_off_loop
+        self._notify = notify
         self._outlets = {
             unit.inverter: Outlet(unit.inverter, self.links[unit.inverter], self.board, self.clock)
             for unit in site.unit
@@ -91,8 +91,7 @@ class Service:
                     group.create_task(link.run(), name=f"link {name}")
                 group.create_task(self._on_change(), name="changes")
                 group.create_task(self._on_decided(), name="record")
-                if self._sync_off_loop:
-                    group.create_task(self._flush(), name="flush")
+                group.create_task(self._flush(), name="flush")
                 await self._cycles()
         finally:
             for outlet in self._outlets.values():
@@ -112,7 +111,7 @@ class Service:
         if self.snapshot is None or self.decision is None:
             return
         still = (msgspec.structs.replace(one, power_w=0, running=False) for one in self.decision.commands)
-        self._write(check(self.site, self.snapshot, tuple(still)))
+        self._write(self._decider.judged(self.snapshot, tuple(still)))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(REST_MS / 1000):
                 for outlet in self._outlets.values():

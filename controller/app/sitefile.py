@@ -1,5 +1,6 @@
 """The site file: read once, judged whole, resolved. Every problem is told at once, not only the first."""
 
+import re
 import tomllib
 from functools import cache
 from importlib.resources import files
@@ -9,10 +10,12 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
-from controller.app.checks import CHECKS, Draft
+from controller.app.checks import CHECKS
+from controller.app.checks_limits import curve_problems
 from controller.app.decode import decode
+from controller.app.draft import Draft
 from controller.app.problems import Problem, SiteError, nearest
-from controller.model import Device, Profile, Site, Unit
+from controller.model import Derating, Device, Profile, Site, Unit
 
 BYTES_MAX = 1_000_000
 T = TypeVar("T", Device, Unit)
@@ -27,7 +30,9 @@ def load(path: Path) -> Site:
     site = decode(table, Site, problems)
     profiles = _profiles(site, problems)
     site = _resolved(site, profiles)
-    draft = Draft(site=site, profiles=profiles, wrong=tuple(problem.path for problem in problems))
+    # Where a row of a list is wrong, the whole list means nothing.
+    wrong = tuple(re.sub(r"(\[\d+\])+$", "", problem.path) for problem in problems)
+    draft = Draft(site=site, profiles=profiles, wrong=wrong)
     problems += [problem for check in CHECKS for problem in check(draft)]
     if problems:
         raise SiteError(tuple(problems))
@@ -41,6 +46,7 @@ def profile(name: str) -> Profile:
         raise SiteError((_unknown_profile("profile", name),))
     problems: list[Problem] = []
     found = decode(_toml(profile_text(f"{name}.toml")), Profile, problems)
+    problems = problems or list(curve_problems(found.derating, "derating"))
     if problems:
         raise SiteError(tuple(problems))
     return found
@@ -125,8 +131,20 @@ def _resolved(site: Site, profiles: dict[str, Profile]) -> Site:
     return replace(
         site,
         device=tuple(_filled(row, profiles.get(row.profile), "poll_ms", "stale_after_ms") for row in site.device),
-        unit=tuple(_filled(row, kinds.get(row.inverter), "watchdog_s", "settle_ms") for row in site.unit),
+        unit=tuple(
+            _derated(_filled(row, kinds.get(row.inverter), "watchdog_s", "settle_ms"), kinds) for row in site.unit
+        ),
     )
+
+
+def _derated(unit: Unit, kinds: dict[str, Profile | None]) -> Unit:
+    """Return a unit whose derating is its batteries', but for the curves that it has of its own."""
+    kind = kinds.get(unit.batteries[0]) if unit.battery else None
+    if kind is None:
+        return unit
+    own, none = unit.derating, Derating()
+    left_out = [name for name in own.__struct_fields__ if getattr(own, name) == getattr(none, name)]
+    return replace(unit, derating=replace(own, **{name: getattr(kind.derating, name) for name in left_out}))
 
 
 def _filled(row: T, kind: Profile | None, *names: str) -> T:

@@ -14,7 +14,7 @@ def _site(site: Site) -> list[tuple[str, str]]:
     for unit in site.unit:
         ends = f"{-unit.charge_max_w:+d} .. {unit.discharge_max_w:+d} W at the grid side, {unit.capacity_wh} Wh"
         falls = f"falls back by itself after {unit.watchdog_s} s"
-        rows.append((f"unit {unit.name}", f"{ends}, {unit.inverter} with {unit.battery}, {falls}"))
+        rows.append((f"unit {unit.name}", f"{ends}, {unit.inverter} with {' and '.join(unit.batteries)}, {falls}"))
     rows.append(
         ("grid", f"at most {poi.import_max_w} W in and {poi.export_max_w} W out, of each {poi.margin_w} W kept free")
     )

@@ -7,6 +7,7 @@ from controller.app.sitefile import profile, profile_text
 from controller.link import Inbox, Link
 from controller.link.can import CanLink
 from controller.link.clock import Clock
+from controller.link.inputs import InputsLink
 from controller.link.modbus import ModbusLine
 from controller.link.sunspec import SunSpecLink
 from controller.model import Device, Site
@@ -20,7 +21,9 @@ def links(site: Site, inbox: Inbox, clock: Clock) -> dict[str, Link]:
 
 def _link(device: Device, lines: dict[tuple[str, int], ModbusLine], inbox: Inbox, clock: Clock) -> Link:
     kind = profile(device.profile)
-    kind = msgspec.structs.replace(kind, stale_after_ms=device.stale_after_ms or kind.stale_after_ms)
+    kind = msgspec.structs.replace(
+        kind, stale_after_ms=device.stale_after_ms or kind.stale_after_ms, poll_ms=device.poll_ms or kind.poll_ms
+    )
     if kind.protocol == "can":
         folder = device.profile.rpartition("/")[0]
         return CanLink(device.url, device.name, kind, profile_text(f"{folder}/{kind.dbc}"), inbox=inbox, clock=clock)
@@ -30,5 +33,7 @@ def _link(device: Device, lines: dict[tuple[str, int], ModbusLine], inbox: Inbox
         lines[place] = ModbusLine(
             *place, timeout_ms=kind.timeout_ms, gap_ms=kind.gap_ms, connect_delay_ms=kind.connect_delay_ms
         )
-    poll_ms = device.poll_ms or kind.poll_ms
-    return SunSpecLink(lines[place], address.unit, device.name, kind, poll_ms=poll_ms, inbox=inbox, clock=clock)
+    line, unit = lines[place], address.unit
+    if kind.protocol == "modbus_inputs":
+        return InputsLink(line, unit, device.name, kind, inbox=inbox, clock=clock)
+    return SunSpecLink(line, unit, device.name, kind, poll_ms=kind.poll_ms, inbox=inbox, clock=clock)

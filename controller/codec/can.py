@@ -7,6 +7,7 @@ Laws:
   supported). A byte that holds one holds nothing else: its other bits are told by their place and never dropped.
 - A signal that a short frame does not carry, or that is all ones (unsigned) or 0x8000 (signed), is None.
 - A frame of alarms or permissions that was met once and is lost is never taken for "no alarm" or "permitted".
+- What any other frame told is None once that frame is stale, whatever else goes on being heard.
 
 To add a battery of this kind: a DBC with these names and a profile; no code.
 """
@@ -22,7 +23,7 @@ from controller.model import Battery, FaultName, Profile
 
 EXTENDED = 1 << 31  # set in the identifier of a 29-bit frame, as in DBC files
 
-_PER_UNIT = {"V": 1000, "mV": 1, "A": 1000, "degC": 1000, "%": 100, "": 1}  # DBC unit -> mV, mA, mC, basis points
+_PER_UNIT = {"V": 1000, "mV": 1, "A": 1000, "degC": 1000, "%": 100, "kOhm": 1, "": 1}  # -> mV, mA, mC, bp
 _LIMITS = ("ChargeCurrentMax", "DischargeCurrentMax")
 _NEEDED = (*_LIMITS, "SoC", "PackVoltage")  # no reading without a fresh frame of each
 _PERMISSIONS = ("ChargeEnable", "DischargeEnable")
@@ -38,6 +39,9 @@ _KNOWN = frozenset(
         "PackTemperature",
         "CellVoltageMin",
         "CellVoltageMax",
+        "CellTemperatureMin",
+        "CellTemperatureMax",
+        "Isolation",
         "ForceChargeI",
         "ForceChargeII",
         "FullChargeRequest",
@@ -183,7 +187,10 @@ class BatteryFrames:
             discharge_allowed=self._allowed("DischargeEnable", values, lost),
             force_charge=bool(values.get("ForceChargeI") or values.get("ForceChargeII")),
             full_charge_wanted=bool(values.get("FullChargeRequest")),
+            isolation_kohm=values.get("Isolation"),
             temperature_mc=values.get("PackTemperature"),
+            temperature_min_mc=values.get("CellTemperatureMin"),
+            temperature_max_mc=values.get("CellTemperatureMax"),
             cell_min_mv=values.get("CellVoltageMin"),
             cell_max_mv=values.get("CellVoltageMax"),
             modules=values.get("Modules"),
@@ -344,6 +351,10 @@ def _disagreements(values: Mapping[str, int]) -> Iterator[tuple[tuple[str, ...],
     low_mv, high_mv = values.get("CellVoltageMin"), values.get("CellVoltageMax")
     if low_mv is not None and high_mv is not None and low_mv > high_mv:
         yield ("CellVoltageMin", "CellVoltageMax"), f"the lowest cell has {low_mv} mV, the highest {high_mv} mV"
+    cold_mc, hot_mc = values.get("CellTemperatureMin"), values.get("CellTemperatureMax")
+    if cold_mc is not None and hot_mc is not None and cold_mc > hot_mc:
+        text = f"the coldest cell has {cold_mc / 1000:g} degC, the hottest {hot_mc / 1000:g} degC"
+        yield ("CellTemperatureMin", "CellTemperatureMax"), text
 
 
 def _soc_bp(values: Mapping[str, int]) -> int | None:

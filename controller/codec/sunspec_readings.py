@@ -1,6 +1,7 @@
 """SunSpec values to readings: which models a device of a kind is read by, and what their points mean to the site.
 
-Signs: the profile's power_sign turns the device's W (and a battery's A) into ours; reactive power stays as it is told.
+Signs: the profile's power_sign turns the device's W (and a battery's A) into ours. Reactive power stays as it is told:
+SunSpec's is positive where it is injected (over-excited), as is ours.
 Source: model definitions of sunspec/models; the points are named as there.
 """
 
@@ -17,17 +18,23 @@ INVERTER = (701, 103, 102, 101, 113, 112, 111)
 METER = (203, 204, 202, 201, 213, 214, 212, 211)
 BATTERY = (802, 713, 124)
 BATTERY_FAULT = 99
-SETTINGS = (702, 120, 121, 704, 715)
+SETTINGS = (702, 120, 121, 704, 715, 122)
+LIVE = (122,)  # of the settings, what is measured: it is not believed for longer than it is read
+PHASED = (203, 204, 202, 213, 214, 212)  # meters of more than one phase
 
 # What is made into readings and commands, for telling when a scale factor spoils it.
 _USED: dict[int, frozenset[str]] = {
     **{model_id: frozenset(("W", "Var", "VAr")) for model_id in INVERTER},
-    **{model_id: frozenset(("W", "PhV", "PhVphA", "Hz")) for model_id in METER},
+    **{
+        model_id: frozenset(("W", "PhV", "Hz", *(f"{what}ph{phase}" for what in ("W", "PhV", "A") for phase in "ABC")))
+        for model_id in METER
+    },
     120: frozenset(("WRtg", "MaxChaRte", "MaxDisChaRte")),
-    121: frozenset(("WMax",)),
+    121: frozenset(("WMax", "VAMax")),
+    122: frozenset(("Ris",)),
     124: frozenset(("ChaState", "InBatV", "WChaMax")),
-    702: frozenset(("WMax", "WChaRteMax", "WDisChaRteMax")),
-    704: frozenset(("WSet",)),
+    702: frozenset(("WMax", "WChaRteMax", "WDisChaRteMax", "VAMax")),
+    704: frozenset(("WSet", "VarSet")),
     713: frozenset(("WHRtg", "SoC", "SoH")),
     802: frozenset(("SoC", "SoH", "V", "VMax", "VMin", "A", "AChaMax", "ADisChaMax", "CellVMin", "CellVMax")),
 }
@@ -42,6 +49,7 @@ _STATE_701: dict[int, State] = {
     7: "standby",
 }
 _STATE_10X: dict[int, State] = {number + 1: state for number, state in _STATE_701.items()}
+_CONNECTED: dict[object, bool] = {0: False, 1: True}  # 701.ConnSt
 _CONTACTOR: dict[int, bool] = {1: False, 2: False, 3: True}  # 802.State DISCONNECTED, INITIALIZING, CONNECTED
 
 
@@ -104,6 +112,7 @@ def _inverter(device: str, profile: Profile, models: Models, heard_ms: int) -> I
         charge = _whole(ratings, "MaxChaRte", 1)
         allowed = _least(_whole(ratings, "WRtg", 1), _whole(settings, "WMax", 1))
         discharge = _least(_whole(ratings, "MaxDisChaRte", 1), allowed)
+    isolation_ohm = _whole(models.get(122, {}), "Ris", 1)
     return Inverter(
         device=device,
         sampled_ms=heard_ms - profile.latency_ms,
@@ -114,16 +123,22 @@ def _inverter(device: str, profile: Profile, models: Models, heard_ms: int) -> I
         remote=remote(models),
         charge_max_w=charge,
         discharge_max_w=discharge,
+        connected=_CONNECTED.get(values.get("ConnSt")) if newer else None,
+        apparent_max_va=_least(_whole(capacity, "VAMax", 1), _whole(settings, "VAMax", 1)),
+        isolation_kohm=None if isolation_ohm is None else isolation_ohm // 1000,
         alarms=_bits(measures, values, "Alrm" if newer else "Evt1") + strange,
     )
 
 
 def _meter(device: str, profile: Profile, models: Models, heard_ms: int) -> Meter | None:
-    values = next((models[model_id] for model_id in METER if model_id in models), {})
+    model_id = next((model_id for model_id in METER if model_id in models), 0)
+    values = models.get(model_id, {})
     power_w = _whole(values, "W", profile.power_sign)
     if power_w is None:
         return None
     voltage_mv = _whole(values, "PhV", 1000)
+    phased = model_id in PHASED
+    currents_ma = _phases(values, "A", 1000) if phased else None
     return Meter(
         device=device,
         sampled_ms=heard_ms - profile.latency_ms,
@@ -131,6 +146,9 @@ def _meter(device: str, profile: Profile, models: Models, heard_ms: int) -> Mete
         power_w=power_w,
         voltage_mv=voltage_mv if voltage_mv is not None else _whole(values, "PhVphA", 1000),
         frequency_mhz=_whole(values, "Hz", 1000),
+        phase_w=_phases(values, "W", profile.power_sign) if phased else None,
+        phase_mv=_phases(values, "PhV", 1000) if phased else None,
+        phase_ma=(abs(currents_ma[0]), abs(currents_ma[1]), abs(currents_ma[2])) if currents_ma else None,
     )
 
 
@@ -196,6 +214,12 @@ def _bits(model_id: int, values: Values, point: str) -> tuple[str, ...]:
 def _whole(values: Values, point: str, factor: int) -> int | None:
     value = values.get(point)
     return round(value * factor) if isinstance(value, (int, float)) else None
+
+
+def _phases(values: Values, what: str, factor: int) -> tuple[int, int, int] | None:
+    """Return a quantity of the phases A, B and C, None unless all three are told."""
+    a, b, c = (_whole(values, f"{what}ph{phase}", factor) for phase in "ABC")
+    return None if a is None or b is None or c is None else (a, b, c)
 
 
 def _share(values: Values, point: str) -> int | None:

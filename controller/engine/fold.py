@@ -11,9 +11,13 @@ from controller.model import Bound, Limit, Unmet
 
 
 class Envelope:
-    """An interval with the limit that made each end. It only ever shrinks."""
+    """An interval with the limit that made each end. It only ever shrinks.
 
-    __slots__ = ("high", "high_w", "low", "low_w", "unmet")
+    low_also, high_also: the limits without which that end would lie elsewhere, too. They are those of the other end
+    where the limit was incompatible and met it there.
+    """
+
+    __slots__ = ("high", "high_also", "high_w", "low", "low_also", "low_w", "unmet")
 
     def __init__(self, low_w: int, high_w: int) -> None:
         """Start at [low_w, high_w], low_w <= high_w, with nobody binding yet."""
@@ -21,22 +25,28 @@ class Envelope:
         self.low_w, self.high_w = low_w, high_w
         self.low: Limit | None = None
         self.high: Limit | None = None
+        self.low_also: tuple[Limit, ...] = ()
+        self.high_also: tuple[Limit, ...] = ()
         self.unmet: list[Unmet] = []
 
     def add(self, limit: Limit) -> None:
-        """Project one limit into the envelope."""
+        """Project one limit into the envelope. What moves no end takes nobody's place there."""
         low_w, high_w = self.low_w, self.high_w
         if limit.high_w < low_w:
             self.unmet.append(_missed(limit, limit.high_w, low_w))
-            self.high, self.high_w = limit, low_w
+            if low_w < high_w:
+                self.high, self.high_w, self.high_also = limit, low_w, ()
+            self.high_also += _both(self.low, self.low_also)
         elif limit.low_w > high_w:
             self.unmet.append(_missed(limit, limit.low_w, high_w))
-            self.low, self.low_w = limit, high_w
+            if low_w < high_w:
+                self.low, self.low_w, self.low_also = limit, high_w, ()
+            self.low_also += _both(self.high, self.high_also)
         else:
             if limit.low_w > low_w:
-                self.low, self.low_w = limit, limit.low_w
+                self.low, self.low_w, self.low_also = limit, limit.low_w, ()
             if limit.high_w < high_w:
-                self.high, self.high_w = limit, limit.high_w
+                self.high, self.high_w, self.high_also = limit, limit.high_w, ()
 
     def clamp(self, power_w: int) -> int:
         """Return the point of the envelope nearest to power_w."""
@@ -54,6 +64,10 @@ def fold(envelope: Envelope, limits: Iterable[Limit]) -> Envelope:
     return envelope
 
 
+def _both(limit: Limit | None, also: tuple[Limit, ...]) -> tuple[Limit, ...]:
+    return also if limit is None else (limit, *also)
+
+
 def _missed(limit: Limit, asked_w: int, got_w: int) -> Unmet:
     return Unmet(rule=limit.rule, asked_w=asked_w, by_w=abs(asked_w - got_w), because=limit.because)
 
@@ -61,5 +75,9 @@ def _missed(limit: Limit, asked_w: int, got_w: int) -> Unmet:
 def _bound(value_w: int, limit: Limit | None) -> Bound:
     if limit is None:
         return Bound(value_w=value_w, rule="nameplate", because="nameplate in the site file")
-    rule = f"{limit.rule}({limit.unit})" if limit.unit else limit.rule
-    return Bound(value_w=value_w, rule=rule, because=limit.because)
+    return Bound(value_w=value_w, rule=named(limit), because=limit.because)
+
+
+def named(limit: Limit) -> str:
+    """Return the rule with the unit it was laid on."""
+    return f"{limit.rule}({limit.unit})" if limit.unit else limit.rule

@@ -1,17 +1,23 @@
 """The step itself: from a snapshot to a decision."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from controller.engine import load, trust, watch
-from controller.engine.fold import Envelope, fold
+from controller.engine import availability, load, trust, watch
+from controller.engine.commit import Candidate, Plan, commit
+from controller.engine.envelopes import Envelopes, UnitEnvelope, envelopes
+from controller.engine.fold import Envelope
+from controller.engine.ramp import ramped
+from controller.engine.reactive import room_var, share_var
 from controller.engine.share import share
+from controller.engine.units import Judged, judged
 from controller.model import (
+    AnyReading,
     Command,
     Decision,
-    Limit,
     Meter,
+    Remembered,
     Share,
     Sight,
     Site,
@@ -20,11 +26,12 @@ from controller.model import (
     State,
     Unit,
     UnitSight,
+    Unmet,
 )
-from controller.programs import chosen, order_limits
+from controller.programs import chosen
 from controller.programs import target as utility_target
-from controller.rules import RULES
-from controller.rules.energy_barrier import error_wh
+from controller.rules.consumption_limit import consumed
+from controller.rules.envelope import operated
 
 MOVE_PCT = 1  # of nameplate: a smaller change of the target does not count as a move of our own
 MOVE_W = 50
@@ -33,21 +40,9 @@ MOVE_W = 50
 def step(site: Site, state: State, snapshot: Snapshot) -> tuple[State, Decision]:
     """Decide once. Never raises for anything a snapshot may hold; takes no time from anywhere but the snapshot."""
     readings = {reading.device: reading for reading in snapshot.readings}
-    state = msgspec.structs.replace(state, trust=trust.look(site, state, snapshot, readings))
-    faults = watch.standing(state.standing, watch.conditions(site, state, snapshot, readings), snapshot.now_ms)
-    meter = readings.get(site.poi.meter)
-    meter = meter if isinstance(meter, Meter) else None
-    seen_load = load.estimate(site, state, snapshot, meter)
-    sight = Sight(
-        site=site,
-        snapshot=snapshot,
-        meter=meter,
-        units=watch.sights(site, readings, faults),
-        load_low_w=seen_load.low_w,
-        load_high_w=seen_load.high_w,
-        balance_w=seen_load.balance_w,
-    )
-    decision = _decide(sight, state, faults)
+    state = _informed(site, state, snapshot, readings)
+    faults, seen_load, units, sight = _look(site, state, snapshot, readings)
+    decision, rest_mw, remembered = _decide(sight, units, state, faults)
     moved = state.target_w is None or abs(decision.target_w - state.target_w) > _noise_w(site.unit)
     after = State(
         decided_ms=snapshot.now_ms,
@@ -59,149 +54,234 @@ def step(site: Site, state: State, snapshot: Snapshot) -> tuple[State, Decision]
         balance_w=seen_load.balance_w,
         trust=state.trust,
         standing=faults,
+        units=remembered,
+        ramp_rest_mw=rest_mw,
+        storm_since_ms=state.storm_since_ms,
+        trend_w_per_s=seen_load.trend_w_per_s,
+        operated=state.operated,
+        consumed=state.consumed,
     )
     return after, decision
 
 
-def _decide(sight: Sight, before: State, faults: tuple[Standing, ...]) -> Decision:
-    envelope, hard, soft = _fold_all(sight)
-    low, high = envelope.bounds()
+def _informed(site: Site, state: State, snapshot: Snapshot, readings: Mapping[str, AnyReading]) -> State:
+    """Take the site's own memory on by this snapshot: trust in the meter, limits with a ramp or heartbeat, storm."""
+    storm = any(one.means == "storm" for one in watch.acting(site, readings)) if site.input else False
+    return msgspec.structs.replace(
+        state,
+        trust=trust.look(site, state, snapshot, readings),
+        operated=operated(site, state.operated, snapshot),
+        consumed=consumed(site, state.consumed, snapshot),
+        storm_since_ms=(snapshot.now_ms if state.storm_since_ms is None else state.storm_since_ms) if storm else None,
+    )
+
+
+def _look(
+    site: Site, state: State, snapshot: Snapshot, readings: Mapping[str, AnyReading]
+) -> tuple[tuple[Standing, ...], load.Load, tuple[Judged, ...], Sight]:
+    """Return the faults that stand, the load behind the meter, the units, and the site as rules see it."""
+    active = watch.acting(site, readings) if site.input else ()
+    found = watch.conditions(site, state, snapshot, readings, active)
+    faults = watch.standing(state.standing, found, snapshot.now_ms)
+    meter = readings.get(site.poi.meter)
+    meter = meter if isinstance(meter, Meter) else None
+    seen_load = load.estimate(site, state, snapshot, meter)
+    units = judged(site, state, snapshot, readings, watch.told(site, faults), active)
+    sight = Sight(
+        site=site,
+        snapshot=snapshot,
+        meter=meter,
+        units=tuple([unit.seen for unit in units]),
+        load_w=None if seen_load.low_w is None else seen_load.net_load_w,
+        load_low_w=seen_load.low_w,
+        load_high_w=seen_load.high_w,
+        phase_load_low_w=seen_load.phase_low_w,
+        phase_load_high_w=seen_load.phase_high_w,
+        balance_w=seen_load.balance_w,
+        active=active,
+        operated=state.operated,
+        consumption_w=state.consumed.limit_w,
+    )
+    return faults, seen_load, units, sight
+
+
+def _decide(
+    sight: Sight, units: tuple[Judged, ...], before: State, faults: tuple[Standing, ...]
+) -> tuple[Decision, int, tuple[Remembered, ...]]:
+    """Return the decision, what the ramp leaves over, and what is remembered of the units."""
+    folded = envelopes(sight, tuple([unit.envelope for unit in units]))
+    low, high = folded.total.bounds()
     wish = chosen(sight)
-    target = Envelope(envelope.low_w, envelope.high_w)
+    target = Envelope(folded.total.low_w, folded.total.high_w)
     target.add(wish)
     wished_w = target.clamp(0)
-    ramped_w = _ramped(sight, before, wished_w)
-    target_w = envelope.clamp(ramped_w)
-    if target_w == ramped_w != wished_w:
+    ramped_w, rest_mw = _ramped(sight, before, wished_w)
+    target_w = folded.total.clamp(ramped_w)
+    remembered = tuple([unit.remembered for unit in units])
+    plan = _plan(sight, remembered, folded, target_w)
+    missed = _missed(folded, plan, target_w)
+    if missed:
+        why = "min_power"
+    elif target_w == ramped_w != wished_w:
         why = "ramp"
     elif wish.low_w <= target_w <= wish.high_w:
         why = "wish"
     else:
-        why = low.rule if target_w == low.value_w else high.rule
-    shares = _share(target_w, sight.units, hard, soft)
+        # In a closed envelope the end counts that keeps the target from where it would go.
+        toward_w = wish.low_w if ramped_w == target_w else ramped_w
+        why = low.rule if toward_w < target_w else high.rule
+    shares, asked_var = _shares(sight, folded.units, plan, before)
     asked = utility_target(sight)
-    return Decision(
+    decision = Decision(
         now_ms=sight.snapshot.now_ms,
         mode=wish.rule,
-        target_w=target_w,
+        target_w=plan.target_w,
         wish_w=max(wish.low_w, min(0, wish.high_w)),
         wish_because=wish.because,
         why=why,
         low=low,
         high=high,
         asked_w=None if asked is None else asked.low_w,
-        net_load_w=sight.load_low_w,
+        net_load_w=sight.load_w,
         stored_wh=_stored_wh(sight.units),
-        sellable_wh=_sellable_wh(sight),
-        unmet=tuple(envelope.unmet + target.unmet),
+        sellable_wh=availability.sellable_wh(sight),
+        available=availability.available(sight, folded),
+        reactive_var=asked_var,
+        unmet=tuple(folded.total.unmet + target.unmet + missed),
         faults=faults,
         shares=shares,
         # Nothing is written to an inverter that is not heard, or that is released: its own watchdog has it.
         commands=tuple(
-            _command(seen, part)
+            _command(seen, part, asked_var)
             for seen, part in zip(sight.units, shares, strict=True)
             if seen.inverter is not None and not seen.released
         ),
     )
+    return decision, rest_mw, _committed(remembered, plan, sight.snapshot.now_ms)
 
 
-def _fold_all(sight: Sight) -> tuple[Envelope, list[tuple[int, int]], list[Envelope]]:
-    """Return the batteries' envelope of classes 0-5, the units' ends of classes 0-1 and their envelopes of 0-4."""
-    units = sight.units
-    soft = [Envelope(-seen.unit.charge_max_w, seen.unit.discharge_max_w) for seen in units]
-    places = {seen.unit.name: place for place, seen in enumerate(units)}
-    total = Envelope(sum(e.low_w for e in soft), sum(e.high_w for e in soft))
-    hard: list[tuple[int, int]] = []
-    for priority, limits in RULES:
-        if priority == 2:
-            hard = [(e.low_w, e.high_w) for e in soft]
-        of_site = []
-        for limit in limits(sight):
-            if limit.unit:
-                soft[places[limit.unit]].add(limit)
-            else:
-                of_site.append(limit)
-        _add_units(total, soft, priority)
-        fold(total, of_site)
-    fold(total, order_limits(sight))
-    for envelope in soft:
-        total.unmet += envelope.unmet
-    return total, hard, soft
+def _ramped(sight: Sight, state: State, target_w: int) -> tuple[int, int]:
+    """Return the target next to target_w that the ramp allows; at a start it begins from the measured power."""
+    if state.target_w is None or state.decided_ms is None:
+        measured_w = sum(seen.inverter.power_w or 0 for seen in sight.units if seen.inverter is not None)
+        return ramped(sight.site.ramp, measured_w, target_w, 0, 0)
+    elapsed_ms = max(0, sight.snapshot.now_ms - state.decided_ms)
+    return ramped(sight.site.ramp, state.target_w, target_w, elapsed_ms, state.ramp_rest_mw)
 
 
-def _add_units(total: Envelope, units: Sequence[Envelope], priority: int) -> None:
-    """Project what the units together may do into the site's envelope, named by the unit that lost most."""
-    low_w = high_w = 0
-    for envelope in units:
-        low_w += envelope.low_w
-        high_w += envelope.high_w
-    if low_w > total.low_w:
-        lows = [e.low for e in units if e.low is not None and e.low.priority == priority]
-        if lows:
-            total.add(_together(max(lows, key=lambda limit: limit.low_w), low_w, max(low_w, total.high_w)))
-    if high_w < total.high_w:
-        highs = [e.high for e in units if e.high is not None and e.high.priority == priority]
-        if highs:
-            total.add(_together(min(highs, key=lambda limit: limit.high_w), min(high_w, total.low_w), high_w))
+def _plan(sight: Sight, remembered: Sequence[Remembered], folded: Envelopes, target_w: int) -> Plan:
+    """Choose the units that run and what each may take of the target.
 
-
-def _together(limit: Limit, low_w: int, high_w: int) -> Limit:
-    return Limit(
-        rule=limit.rule,
-        priority=limit.priority,
-        low_w=low_w,
-        high_w=high_w,
-        because=limit.because,
-        unit=limit.unit,
-    )
-
-
-def _ramped(sight: Sight, state: State, target_w: int) -> int:
-    rate_w_per_s = sight.site.ramp.rate_w_per_s
-    if rate_w_per_s is None:
-        return target_w
-    before_w, elapsed_ms = state.target_w, 0
-    if before_w is None or state.decided_ms is None:
-        before_w = sum(seen.inverter.power_w or 0 for seen in sight.units if seen.inverter is not None)
-    else:
-        elapsed_ms = max(0, sight.snapshot.now_ms - state.decided_ms)
-    most_w = rate_w_per_s * elapsed_ms // 1000
-    return max(before_w - most_w, min(target_w, before_w + most_w))
-
-
-def _share(
-    target_w: int, units: Sequence[UnitSight], hard: Sequence[tuple[int, int]], soft: Sequence[Envelope]
-) -> tuple[Share, ...]:
-    """Share within the bounds of classes 0-4; what a stronger class still demands goes beyond the energy bounds."""
-    lows_w, highs_w = [e.low_w for e in soft], [e.high_w for e in soft]
-    charging = target_w < 0
-    weights = [_usable_wh(seen, charging) for seen in units]
-    powers_w = share(target_w, lows_w, highs_w, weights)
-    rest_w = target_w - sum(powers_w)
-    if rest_w:
-        more = share(
-            rest_w,
-            [low_w - power_w for (low_w, _), power_w in zip(hard, powers_w, strict=True)],
-            [high_w - power_w for (_, high_w), power_w in zip(hard, powers_w, strict=True)],
-            weights,
+    Within the bounds of classes 0-4. Where a stronger class of the site demands more than the energy rules leave, each
+    unit gives all that they leave, and of the rest what its own safety and equipment admit.
+    """
+    soft, hard = [unit.soft for unit in folded.units], [unit.hard for unit in folded.units]
+    lows_w, highs_w = [stage.low_w for stage in soft], [stage.high_w for stage in soft]
+    if target_w < sum(lows_w):
+        lows_w, highs_w = [stage.low_w for stage in hard], lows_w
+    elif target_w > sum(highs_w):
+        lows_w, highs_w = highs_w, [stage.high_w for stage in hard]
+    weights = _weights(sight.units, charging=target_w < 0)
+    candidates = [
+        Candidate(
+            low_w=low_w,
+            high_w=high_w,
+            min_w=seen.unit.min_power_w,
+            weight=weight,
+            committed=known.committed,
+            committed_ms=known.committed_ms,
         )
-        powers_w = [power_w + extra_w for power_w, extra_w in zip(powers_w, more, strict=True)]
-    assert sum(powers_w) == target_w
-    return tuple(
-        Share(unit=seen.unit.name, low_w=e.low_w, high_w=e.high_w, power_w=power_w)
-        for seen, e, power_w in zip(units, soft, powers_w, strict=True)
+        for seen, known, low_w, high_w, weight in zip(sight.units, remembered, lows_w, highs_w, weights, strict=True)
+    ]
+    bounds_w = (folded.total.low_w, folded.total.high_w)
+    return commit(sight.site, candidates, target_w, bounds_w, sight.snapshot.now_ms)
+
+
+def _missed(folded: Envelopes, plan: Plan, target_w: int) -> list[Unmet]:
+    """Return what the units' least powers keep from being reached, and the rules that bind the units there."""
+    if not plan.because:
+        return []
+    ends = [end for unit in folded.units for end in (unit.soft.low, unit.soft.high, unit.hard.low, unit.hard.high)]
+    rules = ", ".join(dict.fromkeys(end.rule for end in ends if end is not None))
+    because = plan.because + (f"; the units are bound by {rules}" if rules else "")
+    return [Unmet(rule="min_power", asked_w=target_w, by_w=abs(target_w - plan.target_w), because=because)]
+
+
+def _shares(
+    sight: Sight, units: Sequence[UnitEnvelope], plan: Plan, before: State
+) -> tuple[tuple[Share, ...], int | None]:
+    """Share the plan's target over the units, and what reactive power the utility asks inside their circles."""
+    weights = _weights(sight.units, charging=plan.target_w < 0)
+    powers_w = share(plan.target_w, plan.lows_w, plan.highs_w, weights)
+    assert sum(powers_w) == plan.target_w
+    asked_var, vars_var = _reactive(sight, powers_w)
+    last = {part.unit: part for part in before.shares}
+    shares = []
+    for seen, unit, power_w, reactive_var in zip(sight.units, units, powers_w, vars_var, strict=True):
+        name, soft = seen.unit.name, unit.stages[-1]
+        part = last.get(name)
+        shares.append(
+            Share(
+                unit=name,
+                low_w=soft.low_w,
+                high_w=soft.high_w,
+                power_w=power_w,
+                reactive_var=reactive_var,
+                phase=seen.phase,
+                moved_ms=sight.snapshot.now_ms
+                if part is None or abs(power_w - part.power_w) > _noise_w((seen.unit,))
+                else part.moved_ms,
+            )
+        )
+    return tuple(shares), asked_var
+
+
+def _reactive(sight: Sight, powers_w: Sequence[int]) -> tuple[int | None, Sequence[int]]:
+    """Return the reactive power of the units together, None where nobody asks for any, and each unit's part of it."""
+    orders = [order for order in sight.snapshot.orders if order.kind == "reactive"]
+    if not orders:
+        return None, [0] * len(powers_w)
+    asked_var = max(orders, key=lambda order: order.starts_ms).reactive_var
+    rooms_var = [
+        room_var(_apparent_max_va(seen), power_w) if seen.phase == "run" and not seen.stopped else 0
+        for seen, power_w in zip(sight.units, powers_w, strict=True)
+    ]
+    parts_var = share_var(asked_var, rooms_var)
+    return sum(parts_var), parts_var
+
+
+def _apparent_max_va(seen: UnitSight) -> int | None:
+    told_va = None if seen.inverter is None else seen.inverter.apparent_max_va
+    known_va = [va for va in (seen.unit.apparent_max_va, told_va) if va is not None]
+    return min(known_va, default=None)
+
+
+def _weights(units: Sequence[UnitSight], *, charging: bool) -> list[int]:
+    """Return each unit's usable energy in the direction, at least 1: so they reach their limits together."""
+    if charging:
+        return [1 if seen.energy_wh is None else max(1, seen.capacity_wh - seen.energy_wh) for seen in units]
+    return [1 if seen.energy_wh is None else max(1, seen.energy_wh) for seen in units]
+
+
+def _command(seen: UnitSight, part: Share, asked_var: int | None) -> Command:
+    running = part.phase in ("standby", "run", "ramp_down") and not seen.stopped
+    return Command(
+        device=seen.unit.inverter,
+        power_w=part.power_w,
+        running=running,
+        valid_ms=(seen.unit.watchdog_s or 1) * 1000,
+        reactive_var=None if asked_var is None or not running else part.reactive_var,
     )
 
 
-def _usable_wh(seen: UnitSight, charging: bool) -> int:
-    if seen.energy_wh is None:
-        return 1
-    return max(1, seen.unit.capacity_wh - seen.energy_wh if charging else seen.energy_wh)
-
-
-def _command(seen: UnitSight, part: Share) -> Command:
-    valid_ms = (seen.unit.watchdog_s or 1) * 1000
-    return Command(device=seen.unit.inverter, power_w=part.power_w, running=not seen.stopped, valid_ms=valid_ms)
+def _committed(remembered: tuple[Remembered, ...], plan: Plan, now_ms: int) -> tuple[Remembered, ...]:
+    """Note which units run, and since when."""
+    if all(known.committed == runs for known, runs in zip(remembered, plan.committed, strict=True)):
+        return remembered
+    return tuple(
+        known if known.committed == runs else msgspec.structs.replace(known, committed=runs, committed_ms=now_ms)
+        for known, runs in zip(remembered, plan.committed, strict=True)
+    )
 
 
 def _noise_w(units: Sequence[Unit]) -> int:
@@ -211,16 +291,3 @@ def _noise_w(units: Sequence[Unit]) -> int:
 def _stored_wh(units: Sequence[UnitSight]) -> int | None:
     known = [seen.energy_wh for seen in units]
     return None if None in known else sum(wh for wh in known if wh is not None)
-
-
-def _sellable_wh(sight: Sight) -> int | None:
-    """Return what lies above floor and reserve on the bad side of the estimate, 0 for a stopped unit."""
-    energy = sight.site.energy
-    total_wh = 0
-    for seen in sight.units:
-        if seen.energy_wh is None:
-            return None
-        if not seen.stopped:
-            keep_wh = -(-seen.unit.capacity_wh * max(energy.floor_pct, energy.reserve_pct) // 100)
-            total_wh += max(0, seen.energy_wh - error_wh(sight, seen.unit) - keep_wh)
-    return total_wh

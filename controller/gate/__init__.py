@@ -1,18 +1,52 @@
-"""The last look before a write: check(site, snapshot, commands) -> verdicts.
+"""The last look before a write: check(site, commission, snapshot, memory, commands) -> (verdicts, memory).
 
 Laws:
-- Independent: it imports the words and nothing else, shares no code with rules and engine, keeps no state.
-- It recomputes classes 0, 1 and 3 from the raw snapshot; of class 2 it refuses what would add to a limit that the meter
-  shows exceeded, or that could be exceeded unseen. It refuses, it never repairs: a refused command is not written and
-  the device's own watchdog runs out.
-- Total: it never raises, whatever the snapshot holds. 0 W passes unless the device itself is in doubt.
+- Independent: it imports the words, msgspec and hashlib, and shares no line with rules and engine.
+- Silent at a start: without a commissioning record that fits the site nothing passes, not even 0 W.
+- It recomputes classes 0 to 3 from the raw snapshot, the stronger before the weaker. It refuses, it never repairs: what
+  is refused is not written, and the device's own watchdog runs out.
+- It remembers only what it let pass itself, for the rate of writes and for moves that the meter does not show yet.
+- Total: it never raises, whatever the snapshot holds; what has a fraction in it counts as not heard. 0 W passes unless
+  the record, the form of the command or the device itself is in doubt.
 
 It should hardly ever grow; a new limit belongs in rules/ and comes here only if a bug above it could hurt somebody.
 """
 
+from hashlib import sha256
+
 import msgspec
 
-from controller.model import FAULTS, Battery, Command, Inverter, Meter, Site, Snapshot, Unit
+from controller.model import (
+    FAULTS,
+    SITE,
+    AnyReading,
+    Battery,
+    Command,
+    Commission,
+    Curve,
+    Input,
+    Inputs,
+    Inverter,
+    Meter,
+    Site,
+    Snapshot,
+    Unit,
+)
+
+WRITES_MAX = 20  # commands that raise a unit's power, in a second: a healthy site decides 5 to 10 times
+RATE_MS = 1000
+MOVE_W = 50  # a smaller change of all units together is no move, nor is one of MOVE_PCT of their nameplates
+MOVE_PCT = 1
+FORCED_PCT = 5  # of the nameplate: what a battery that asks for it is charged with by force
+CELL_MV = (500, 5000)  # outside lies no lithium cell, but a broken wire or a wrong scale
+CELL_MC = (-60_000, 120_000)
+SOC_BP = (0, 10_000)
+SOH_BP = (1000, 10_000)  # a state of health outside is none: the capacity of the site file stands
+OPEN_W = float("inf")  # the side of a limit that has none
+ANY = (0, OPEN_W)
+TRIPPING = frozenset(name for name, fault in FAULTS.items() if fault.response == "trip")
+# A limit in thirds of a watt: where; what is there, going up and down; low and high; the thirds of each unit there.
+Line = tuple[str, int, int, float, float, list[int]]
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,140 +56,343 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     refused: str = ""
 
 
-def check(site: Site, snapshot: Snapshot, commands: tuple[Command, ...]) -> tuple[Verdict, ...]:
-    """Return a verdict for each command. All of them share the POI, so they are judged together."""
-    malformed = [_malformed(commands, command) for command in commands]
-    asked_w = sum(command.power_w for command, wrong in zip(commands, malformed, strict=True) if not wrong)
-    relieves = _relieves(site, snapshot, asked_w)
-    alone = [
-        wrong or _unit(site, snapshot, command, relieves=relieves)
-        for command, wrong in zip(commands, malformed, strict=True)
-    ]
-    # What is refused is not done: the unit stays where it is, and nobody may lean on its moving.
-    stays_w = {r.device: r.power_w or 0 for r in snapshot.readings if isinstance(r, Inverter)}
-    total_w = sum(
-        stays_w.get(command.device, 0) if refused else command.power_w
-        for command, refused in zip(commands, alone, strict=True)
-    )
-    at_poi = _poi(site, snapshot, total_w)
-    verdicts = []
-    for command, refused in zip(commands, alone, strict=True):
-        if not refused and command.power_w and at_poi and (command.power_w > 0) == (at_poi[0] > 0):
-            refused = at_poi[1]
-        verdicts.append(Verdict(command=command, refused=refused))
-    return tuple(verdicts)
+class Passed(msgspec.Struct, frozen=True, kw_only=True):
+    """What passed to one device: the last power, and when, in the last second, the commands that raised it."""
+
+    device: str = ""
+    power_w: int = 0
+    raised_ms: tuple[int, ...] = ()
 
 
-def _malformed(commands: tuple[Command, ...], command: Command) -> str:
-    if type(command.power_w) is not int or type(command.valid_ms) is not int:
-        return f"a command to {command.device} must be in whole watts and milliseconds"
-    if sum(other.device == command.device for other in commands) > 1:
-        return f"{command.device} is commanded more than once in one cycle"
-    return ""
+class Memory(msgspec.Struct, frozen=True, kw_only=True):
+    """What the gate let pass. moved_ms: when the commands together last changed by more than noise, None = never."""
+
+    passed: tuple[Passed, ...] = ()
+    moved_ms: int | None = None
 
 
-def _unit(site: Site, snapshot: Snapshot, command: Command, *, relieves: bool) -> str:
-    units = [unit for unit in site.unit if unit.inverter == command.device]
-    if len(units) != 1:
-        return f"{command.device} is not the inverter of exactly one unit"
-    unit = units[0]
-    if unit.watchdog_s is None or not 0 < command.valid_ms <= unit.watchdog_s * 1000:
-        return f"a command to {command.device} must hold 1 ms to {unit.watchdog_s} s, not {command.valid_ms} ms"
-    if any(notice.fault == "wrong_device" and notice.device == command.device for notice in snapshot.notices):
-        return f"another device answers in place of {command.device}"
-    if command.power_w == 0:
+def fingerprint(site: Site) -> str:
+    """Return what stands for the devices, the units with their ratings, and the meter: 16 hexadecimal digits."""
+    devices = [(device.name, device.profile, device.url) for device in site.device]
+    units = [(u.name, u.inverter, u.batteries, u.charge_max_w, u.discharge_max_w, u.capacity_wh) for u in site.unit]
+    watchdogs_s = [unit.watchdog_s for unit in site.unit]
+    return sha256(msgspec.json.encode((devices, units, watchdogs_s, site.poi.meter))).hexdigest()[:16]
+
+
+def check(
+    site: Site, commission: Commission | None, snapshot: Snapshot, memory: Memory, commands: tuple[Command, ...]
+) -> tuple[tuple[Verdict, ...], Memory]:
+    """Return a verdict for each command and the memory for the next check. Who is refused stays where it is."""
+    if commission is None or commission.fingerprint != fingerprint(site):
+        missing = "no record that a person saw this site's devices obey"
+        wrong = missing if commission is None else "devices, units or ratings are not those of the record"
+        return tuple(Verdict(command=command, refused=f"not commissioned: {wrong}") for command in commands), memory
+    look = _Look(site, snapshot, memory)
+    let: dict[str, Command] = {}
+    refused: dict[str, str] = {}
+    for command in commands:
+        if command.device in let:
+            refused[command.device] = f"{command.device} is commanded more than once in one cycle"
+        elif wrong := look.unlisted(command):
+            refused[command.device] = wrong
+        let[command.device] = command
+    for judged in (look.by_itself, look.by_bank, look.at_poi):
+        let = {device: command for device, command in let.items() if not refused.get(device)}
+        refused |= judged(let)
+    after = look.remembered({device: command for device, command in let.items() if not refused.get(device)})
+    return tuple(Verdict(command=command, refused=refused.get(command.device, "")) for command in commands), after
+
+
+class _Look:
+    """One check. What it looks things up in is made once."""
+
+    def __init__(self, site: Site, snapshot: Snapshot, memory: Memory) -> None:
+        self.site, self.snapshot, self.memory = site, snapshot, memory
+        stale_ms = {device.name: device.stale_after_ms for device in site.device}
+        self.fresh: dict[str, AnyReading] = {}
+        for reading in snapshot.readings:
+            allowed_ms = stale_ms.get(reading.device)
+            if allowed_ms is not None and _whole(reading) and 0 <= snapshot.now_ms - reading.sampled_ms <= allowed_ms:
+                self.fresh[reading.device] = reading
+        self.units: dict[str, Unit | None] = {}  # by inverter, None where several claim it
+        self.heard: dict[tuple[str, ...], list[Battery]] = {}
+        self.connected: dict[tuple[str, ...], list[Battery]] = {}  # one of several may have opened its contactor
+        for unit in site.unit:
+            self.units[unit.inverter] = None if unit.inverter in self.units else unit
+            bank = [self.fresh.get(name) for name in unit.batteries]
+            self.heard[unit.batteries] = heard = [battery for battery in bank if isinstance(battery, Battery)]
+            self.connected[unit.batteries] = [battery for battery in heard if battery.contactor_closed is not False]
+        told = [self.fresh.get(unit.inverter) for unit in site.unit]
+        self.now_w = [(one.power_w or 0) if isinstance(one, Inverter) else 0 for one in told]
+        meter, at_w = self.fresh.get(site.poi.meter), snapshot.poi_battery_w
+        self.meter = meter if isinstance(meter, Meter) else None
+        self.at_w = at_w if type(at_w) is int else None  # the units' power when the meter was sampled
+        self.tripped = {notice.device: notice.fault for notice in snapshot.notices if notice.fault in TRIPPING}
+        self.acting = [contact for contact in site.input if _acts(contact, self.fresh.get(contact.device))]
+        self.means = {contact.means: contact.name for contact in self.acting}
+        self.passed = {one.device: one for one in memory.passed}
+        # Whether meter and inverters were all sampled after our last move had shown.
+        sampled_ms = [told.sampled_ms for told in self.fresh.values() if isinstance(told, Inverter | Meter)]
+        settle_ms = max(unit.settle_ms or 0 for unit in site.unit)
+        self.settled = memory.moved_ms is not None and all(at_ms >= memory.moved_ms + settle_ms for at_ms in sampled_ms)
+
+    def unlisted(self, command: Command) -> str:
+        """Return what is wrong with the form of a command, or with whom it goes to."""
+        device = command.device
+        reactive_var = command.power_w if command.reactive_var is None else command.reactive_var
+        if {type(number) for number in (command.power_w, command.valid_ms, reactive_var)} != {int}:
+            return f"a command to {device} must be in whole watts, var and milliseconds"
+        unit = self.units.get(device)
+        if unit is None:
+            return f"{device} is not the inverter of exactly one unit"
+        if unit.watchdog_s is None or not 1 <= command.valid_ms <= unit.watchdog_s * 1000:
+            return f"a command to {device} must hold 1 ms to {unit.watchdog_s} s, not {command.valid_ms} ms"
+        if any(notice.fault == "wrong_device" and notice.device == device for notice in self.snapshot.notices):
+            return f"another device answers in place of {device}"
         return ""
-    for notice in snapshot.notices:
-        if notice.device in (unit.inverter, unit.battery) and FAULTS[notice.fault].response == "stop":
-            return f"{notice.fault} stands at {notice.device}"
-    inverter = _fresh(site, snapshot, unit.inverter)
-    battery = _fresh(site, snapshot, unit.battery)
-    if not isinstance(inverter, Inverter) or not isinstance(battery, Battery):
-        return f"{unit.inverter} or {unit.battery} is not freshly heard"
-    refused = _state(inverter, battery) or _power(unit, inverter, battery, command.power_w)
-    return refused or _energy(site, unit, battery, command.power_w, relieves=relieves)
 
+    def by_itself(self, let: dict[str, Command]) -> dict[str, str]:
+        """Return who is refused for what its own devices tell (classes 0 and 1), or for being raised too often."""
+        asked = {device: command for device, command in let.items() if command.power_w or command.reactive_var}
+        return {
+            unit.inverter: self.alone(unit, asked[unit.inverter]) for unit in self.site.unit if unit.inverter in asked
+        }
 
-def _fresh(site: Site, snapshot: Snapshot, device: str) -> object:
-    allowed_ms = next((d.stale_after_ms for d in site.device if d.name == device), None)
-    for reading in snapshot.readings:
-        if reading.device == device and allowed_ms is not None:
-            return reading if 0 <= snapshot.now_ms - reading.sampled_ms <= allowed_ms else None
-    return None
+    def rate(self, command: Command) -> tuple[bool, tuple[int, ...]]:
+        """Return whether it takes the unit further from 0 W or past it, and when others did within the last second."""
+        known = self.passed.get(command.device, Passed())
+        raised_ms = tuple(at_ms for at_ms in known.raised_ms if self.snapshot.now_ms - at_ms < RATE_MS)
+        return not min(0, known.power_w) <= command.power_w <= max(0, known.power_w), raised_ms
 
-
-def _state(inverter: Inverter, battery: Battery) -> str:
-    if inverter.state == "fault" or not inverter.remote or inverter.power_w is None:
-        return f"{inverter.device} is at fault, in local control or does not tell its power"
-    if battery.alarms or battery.contactor_closed is False:
-        return f"{battery.device} raises an alarm or has its contactor open"
-    return ""
-
-
-def _power(unit: Unit, inverter: Inverter, battery: Battery, power_w: int) -> str:
-    if power_w > 0:
-        nameplate_w, set_w = unit.discharge_max_w, inverter.discharge_max_w
-        current_ma, allowed = battery.discharge_max_ma, False if battery.force_charge else battery.discharge_allowed
-    else:
-        nameplate_w, set_w = unit.charge_max_w, inverter.charge_max_w
-        current_ma, allowed = battery.charge_max_ma, battery.charge_allowed
-    if abs(power_w) > nameplate_w or (set_w is not None and abs(power_w) > set_w):
-        return f"{power_w:+d} W is beyond the rating of {unit.inverter}"
-    if allowed is False or current_ma is None or battery.voltage_mv is None or battery.voltage_mv <= 0:
-        return f"{battery.device} does not permit {power_w:+d} W"
-    if abs(power_w) * 1_000_000 > current_ma * battery.voltage_mv:
-        return f"{power_w:+d} W is beyond {current_ma} mA at {battery.voltage_mv} mV of {battery.device}"
-    return ""
-
-
-def _energy(site: Site, unit: Unit, battery: Battery, power_w: int, *, relieves: bool) -> str:
-    if battery.soc_bp is None or not 0 <= battery.soc_bp <= 10_000 or unit.watchdog_s is None:
-        return f"{battery.device} does not tell a state of charge from 0 to 100 %"
-    if relieves:
+    def alone(self, unit: Unit, command: Command) -> str:
+        """Return what its own devices have against it."""
+        raises, raised_ms = self.rate(command)
+        if raises and len(raised_ms) >= WRITES_MAX:
+            return f"{unit.inverter} was given more power {WRITES_MAX} times within {RATE_MS} ms"
+        for name in (SITE, unit.name, unit.inverter, *unit.batteries):
+            if name in self.tripped:
+                return f"{self.tripped[name]} stands at {name}"
+        if "emergency_stop" in self.means:
+            return f"the emergency stop {self.means['emergency_stop']} acts"
+        heard, connected = self.heard[unit.batteries], self.connected[unit.batteries]
+        inverter = self.fresh.get(unit.inverter)
+        if not isinstance(inverter, Inverter) or len(heard) < len(unit.batteries):
+            return f"{unit.inverter} or one of {', '.join(unit.batteries)} is not freshly heard"
+        if inverter.state == "fault" or not inverter.remote or inverter.power_w is None:
+            return f"{inverter.device} is at fault, in local control or does not tell its power"
+        if not connected:
+            return f"no contactor of {', '.join(unit.batteries)} is closed"
+        isolations_kohm = [inverter.isolation_kohm, *(battery.isolation_kohm for battery in heard)]
+        told_kohm = [isolation_kohm for isolation_kohm in isolations_kohm if isolation_kohm is not None]
+        if unit.isolation_min_kohm is not None and (not told_kohm or min(told_kohm) < unit.isolation_min_kohm):
+            return f"the isolation of {unit.name} is not told or below {unit.isolation_min_kohm} kohm"
+        for battery in connected:
+            if battery.alarms or not _told(battery.soc_bp, SOC_BP):
+                return f"{battery.device} raises an alarm or tells no state of charge from 0 to 100 %"
+        for gives in (True, False):
+            asked_w = command.power_w if gives else -command.power_w
+            if asked_w > 0 and (why := self.one_way(unit, inverter, gives, asked_w)):
+                return f"{command.power_w:+d} W {why}"
+        told_va = [max(0, va) for va in (unit.apparent_max_va, inverter.apparent_max_va) if va is not None]
+        asked_w, asked_var = abs(command.power_w), command.reactive_var or 0
+        # Of an inverter that tells no apparent power no reactive power is asked.
+        if asked_w**2 + asked_var**2 > min(told_va, default=asked_w) ** 2:
+            return f"{command.power_w:+d} W, {asked_var:+d} var: beyond the apparent power of {unit.inverter}"
         return ""
-    acting_ms = site.cycle_ms + unit.watchdog_s * 1000
-    capacity_w_ms = unit.capacity_wh * 3_600_000
-    margin_bp = site.energy.soc_error_pct * 100
-    if power_w > 0:
-        above_bp = battery.soc_bp - margin_bp - site.energy.floor_pct * 100
-        if power_w * acting_ms * 1_000_000 > above_bp * capacity_w_ms * unit.efficiency_pct:
-            return f"{power_w:+d} W could take {battery.device} below its floor before the watchdog ends it"
-    else:
-        below_bp = site.energy.ceiling_pct * 100 - margin_bp - battery.soc_bp
-        if -power_w * acting_ms * 10_000 > below_bp * capacity_w_ms:
-            return f"{power_w:+d} W could take {battery.device} above its ceiling before the watchdog ends it"
-    return ""
 
+    def one_way(self, unit: Unit, inverter: Inverter, gives: bool, asked_w: int) -> str:
+        """Return what rating, inputs or cells have against so much in one direction."""
+        means, nameplate_w, set_w = "no_charge", unit.charge_max_w, inverter.charge_max_w
+        if gives:
+            means, nameplate_w, set_w = "no_discharge", unit.discharge_max_w, inverter.discharge_max_w
+        if asked_w > nameplate_w or (set_w is not None and asked_w > set_w):
+            return f"is beyond the rating of {unit.inverter}"
+        if asked_w < unit.min_power_w:
+            return f"is less than the {unit.min_power_w} W that {unit.name} can run with"
+        if means in self.means:
+            return f"while the input {self.means[means]} acts: {means}"
+        for battery in self.connected[unit.batteries]:
+            allowed = battery.discharge_allowed if gives else battery.charge_allowed
+            if allowed is False or (gives and battery.force_charge):
+                return f"is not permitted by {battery.device}"
+            for datum, curve, values, scale in _curves(unit, battery, gives):
+                pct = min([_curve_pct(curve, value, scale) for value in values], default=0)
+                if asked_w * 100 > nameplate_w * pct:
+                    return f"is beyond the {pct} % that the {datum} of {battery.device} leaves"
+        return ""
 
-def _relieves(site: Site, snapshot: Snapshot, total_w: int) -> bool:
-    """Return whether the POI limit itself demands this much of the batteries: class 2 outranks floor and ceiling."""
-    poi = site.poi
-    meter = _fresh(site, snapshot, poi.meter)
-    if not isinstance(meter, Meter) or snapshot.poi_battery_w is None:
+    def then_w(self, let: dict[str, Command]) -> list[int]:
+        """Return what each unit will do: one that is not commanded stays where it is."""
+        places = zip(self.site.unit, self.now_w, strict=True)
+        return [let[unit.inverter].power_w if unit.inverter in let else now_w for unit, now_w in places]
+
+    def by_bank(self, let: dict[str, Command]) -> dict[str, str]:
+        """Return who asks too much of its batteries, with the units that share them, in either direction by itself."""
+        lines, then_w, found = self.lines(self.at_w), self.then_w(let), {}
+        for gives in (True, False):
+            asked: dict[tuple[str, ...], list[tuple[int, int]]] = {}
+            for unit, power_w in zip(self.site.unit, then_w, strict=True):
+                acting_ms = self.site.cycle_ms + (unit.watchdog_s or 0) * 1000
+                for out_w in _told(power_w if gives else -power_w, ANY):
+                    # The cells give more than the grid gets, and take no more than it gives.
+                    cells_uw = out_w * 100_000_000 // unit.efficiency_pct if gives else out_w * 1_000_000
+                    asked.setdefault(unit.batteries, []).append((cells_uw, acting_ms))
+            relieved = self.relieved(lines, then_w, gives)
+            for unit in [unit for unit in self.site.unit if unit.inverter in let]:
+                power_w = let[unit.inverter].power_w
+                if power_w > 0 if gives else power_w < 0:
+                    spared = relieved or self.forced(unit, power_w)
+                    why = self.cells(unit, gives, asked[unit.batteries], spared)
+                    found[unit.inverter] = why and f"{power_w:+d} W {why}"
+        return found
+
+    def relieved(self, lines: list[Line], then_w: list[int], gives: bool) -> bool:
+        """Return whether a limit at the POI demands this much of the batteries in this direction."""
+        poi = self.site.poi
+        swing_w = sum(unit.charge_max_w + unit.discharge_max_w for unit in self.site.unit)
+        least_w, most_w = -2 * poi.generation_max_w - swing_w, 2 * poi.load_max_w + swing_w
+        if self.meter is None or self.at_w is None or not least_w <= self.at_w - self.meter.power_w <= most_w:
+            return False  # an unknown load, or a number that no load of this site can be, demands nothing
+        for _, up_w, down_w, low_w, high_w, parts in lines:
+            total_w = _sum(parts, then_w)
+            outward = total_w > 0 and down_w + total_w <= low_w + 3 * poi.margin_w
+            if outward if gives else total_w < 0 and up_w + total_w >= high_w - 3 * poi.margin_w:
+                return True
         return False
-    load_w = snapshot.poi_battery_w - meter.power_w
-    swing_w = sum(unit.charge_max_w + unit.discharge_max_w for unit in site.unit)
-    if not -2 * poi.generation_max_w - swing_w <= load_w <= 2 * poi.load_max_w + swing_w:
-        return False  # a number that no load of this site can be demands nothing
-    if total_w > 0:
-        return total_w <= load_w - poi.import_max_w + poi.margin_w
-    return total_w >= load_w + poi.export_max_w - poi.margin_w
+
+    def at_poi(self, let: dict[str, Command]) -> dict[str, str]:
+        """Return who would add to an excess at the POI or a phase, shown already while a move of ours is in flight."""
+        then_w, at_w = self.then_w(let), self.at_w if self.settled else None
+        stood_w = [0] * len(then_w) if self.meter is None else self.now_w
+        found: dict[str, str] = {}
+        for told, up_w, down_w, low_w, high_w, parts in self.lines(at_w):
+            total_w, stands_w = _sum(parts, then_w), _sum(parts, stood_w)
+            more_w = total_w * (self.meter is None or at_w is not None)
+            up = total_w > max(0, stands_w) and not up_w + more_w <= high_w  # not >: a number that is none is refused
+            down = total_w < min(0, stands_w) and not down_w + more_w >= low_w
+            for place, unit in enumerate(self.site.unit):
+                adds = then_w[place] > max(0, stood_w[place]) if up else down and then_w[place] < min(0, stood_w[place])
+                if adds and unit.inverter in let and parts[place] and not self.forced(unit, then_w[place]):
+                    found[unit.inverter] = f"{then_w[place]:+d} W would add to an excess: {told}"
+                    then_w[place] = self.now_w[place]
+        return found
+
+    def lines(self, at_w: int | None) -> list[Line]:
+        """Return each limit of the POI and of its phases. at_w: the units' power that what is shown is freed of."""
+        poi, meter, parts = self.site.poi, self.meter, [3] * len(self.site.unit)
+        rows: list[tuple[str, float, float]] = [("POI", -poi.import_max_w, poi.export_max_w)]
+        in_w, out_w = poi.envelope.import_default_w, poi.envelope.export_default_w
+        if (in_w, out_w) != (None, None):  # else the site has no envelopes
+            orders = [one for one in self.snapshot.orders if one.kind == "envelope" and _whole(one)]
+            told = [one for one in orders if one.starts_ms <= self.snapshot.now_ms < one.expires_ms]
+            low_w = max((one.low_w for one in told), default=-poi.import_max_w if in_w is None else -in_w)
+            high_w = min((one.high_w for one in told), default=poi.export_max_w if out_w is None else out_w)
+            if low_w <= high_w:  # where two leave nothing between them only the engine knows which came last
+                rows.append(("operating envelope", low_w, high_w))
+        for contact in self.acting:
+            if contact.means == "import_limit":
+                rows.append((f"input {contact.name}", -(contact.limit_w or 0), OPEN_W))
+            if contact.means == "export_limit":
+                rows.append((f"input {contact.name}", -OPEN_W, contact.limit_w or 0))
+        where, up_w, down_w = "without a meter: largest load, generation", 3 * poi.generation_max_w, -3 * poi.load_max_w
+        if meter is not None:
+            where, up_w = f"{poi.meter} shows {meter.power_w} W", 3 * (meter.power_w - (at_w or 0))
+            down_w = up_w
+        found = [(f"{name}, {where}", up_w, down_w, 3 * low_w, 3 * high_w, parts) for name, low_w, high_w in rows]
+        if meter is None or meter.phase_w is None:
+            return found
+        low_mv, high_mv = poi.nominal_v * 900, poi.nominal_v * 1100
+        phase_mv = meter.phase_mv or [low_mv for _ in "abc"]
+        for phase, shown_w, told_mv in zip("abc", meter.phase_w, phase_mv, strict=False):
+            parts = [3 * unit.phases.count(phase) // len(unit.phases) for unit in self.site.unit]
+            up_w = 3 * shown_w - _sum(parts, self.now_w) * (at_w is not None)
+            volts_mv = min(told_mv, high_mv) if told_mv > 0 else low_mv
+            fuse_w = OPEN_W if poi.breaker_max_a is None else poi.breaker_max_a * volts_mv // 1000
+            in_w3 = -3 * min(fuse_w, OPEN_W if poi.phase_import_max_w is None else poi.phase_import_max_w)
+            out_w3 = 3 * min(fuse_w, OPEN_W if poi.phase_export_max_w is None else poi.phase_export_max_w)
+            found.append((f"phase {phase} shows {shown_w} W", up_w, up_w, in_w3, out_w3, parts))
+        return found
+
+    def forced(self, unit: Unit, power_w: int) -> bool:
+        """Return whether it is no more than a battery that asks for it is charged with by force."""
+        most_w = max(unit.charge_max_w * FORCED_PCT // 100, unit.min_power_w)
+        return power_w >= -most_w and any(battery.force_charge for battery in self.connected[unit.batteries])
+
+    def cells(self, unit: Unit, gives: bool, asked: list[tuple[int, int]], spared: bool) -> str:
+        """Return that current or energy (not where spared) is too large. asked: each unit's uW, and for how long."""
+        energy, connected = self.site.energy, self.connected[unit.batteries]
+        # As many batteries as are connected, each with the least limit.
+        limits_ma = [one.discharge_max_ma if gives else one.charge_max_ma for one in connected]
+        told_ma = [told for limit_ma in limits_ma for told in _told(limit_ma, ANY)]
+        told_mv = [told for one in connected for told in _told(one.voltage_mv, ANY)]
+        most_uw = sum(sorted(told_ma)[:1]) * sum(sorted(told_mv)[:1]) * len(connected)
+        if len(told_ma) < len(connected) or sum(uw for uw, _ in asked) > most_uw:
+            return f"of {unit.name}: more than {len(connected)} x the least current and voltage of its batteries"
+        error_bp = energy.soc_error_pct * 100
+        floor_bp, ceiling_bp = energy.floor_pct * 100 + error_bp, energy.ceiling_pct * 100 - error_bp
+        # Then the engine may charge to the full, with the estimate as told: with its error it would never be full.
+        if energy.full_every_days or any(one.full_charge_wanted for one in connected):
+            ceiling_bp = SOC_BP[1]
+        soc_bp = sum(soc_bp for one in connected for soc_bp in _told(one.soc_bp, SOC_BP)) // len(connected)
+        health_bp = min((bp for one in connected for bp in _told(one.soh_bp, SOH_BP)), default=SOH_BP[1])
+        room = (soc_bp - floor_bp if gives else ceiling_bp - soc_bp) * health_bp * unit.capacity_wh
+        if spared or sum(uw * ms for uw, ms in asked) <= room * 36_000:  # 1 bp of 1 bp of 1 Wh is 36,000 uW ms
+            return ""
+        return f"of {unit.name}: it could go {'below its floor' if gives else 'above its ceiling'} before it ends"
+
+    def remembered(self, let: dict[str, Command]) -> Memory:
+        """Return the memory with what passed now."""
+        passed, now_ms, travel_w = dict(self.passed), self.snapshot.now_ms, 0
+        for device, command in let.items():
+            raises, raised_ms = self.rate(command)
+            travel_w += abs(command.power_w - self.passed.get(device, Passed()).power_w)
+            raised_ms += (now_ms,) * raises
+            passed[device] = Passed(device=device, power_w=command.power_w, raised_ms=raised_ms)
+        nameplates_w = sum(max(unit.charge_max_w, unit.discharge_max_w) for unit in self.site.unit)
+        moved = self.memory.moved_ms is None or travel_w > max(MOVE_W, nameplates_w * MOVE_PCT // 100)
+        return Memory(passed=tuple(passed.values()), moved_ms=now_ms if moved else self.memory.moved_ms)
 
 
-def _poi(site: Site, snapshot: Snapshot, total_w: int) -> tuple[int, str] | None:
-    """Return (direction, reason) where the commands together must not go further that way, None where they may."""
-    poi = site.poi
-    meter = _fresh(site, snapshot, poi.meter)
-    if not isinstance(meter, Meter):
-        if total_w > max(0, poi.export_max_w - poi.generation_max_w):
-            return 1, f"{total_w:+d} W without a POI meter could export too much"
-        if total_w < min(0, poi.load_max_w - poi.import_max_w):
-            return -1, f"{total_w:+d} W without a POI meter could import too much"
-        return None
-    inverters = {unit.inverter for unit in site.unit}
-    measured_w = sum(r.power_w or 0 for r in snapshot.readings if isinstance(r, Inverter) and r.device in inverters)
-    if meter.power_w > poi.export_max_w and total_w > max(0, measured_w):
-        return 1, f"{poi.meter} shows {meter.power_w} W export already; {total_w:+d} W would add to it"
-    if meter.power_w < -poi.import_max_w and total_w < min(0, measured_w):
-        return -1, f"{poi.meter} shows {-meter.power_w} W import already; {total_w:+d} W would add to it"
-    return None
+def _whole(told: msgspec.Struct) -> bool:
+    return float not in map(type, msgspec.structs.astuple(told))  # NaN would slip through every comparison
+
+
+def _sum(parts: list[int], powers_w: list[int]) -> int:
+    return sum(part * power_w for part, power_w in zip(parts, powers_w, strict=True))
+
+
+def _acts(contact: Input, told: AnyReading | None) -> bool:
+    """Return whether a digital input acts; one that is not heard does."""
+    closed = told.closed[contact.channel : contact.channel + 1] if isinstance(told, Inputs) else ()
+    return closed != (contact.active == "open",)
+
+
+def _curves(unit: Unit, battery: Battery, gives: bool) -> list[tuple[str, Curve, list[int], int]]:
+    """Return the direction's curves: what each goes by, its points, the values that are told, and their scale."""
+    of, cell_mv = unit.derating, battery.cell_max_mv
+    cell, temperature, soc = of.charge_by_cell_max_mv, of.charge_by_temperature_c, of.charge_by_soc_pct
+    if gives:
+        cell, temperature, soc = of.discharge_by_cell_min_mv, of.discharge_by_temperature_c, of.discharge_by_soc_pct
+        cell_mv = battery.cell_min_mv
+    ends_mc = _told(battery.temperature_min_mc, CELL_MC) + _told(battery.temperature_max_mc, CELL_MC)
+    all_mc = [] if len(ends_mc) == 1 else ends_mc + _told(battery.temperature_mc, CELL_MC)
+    rows = [
+        ("cell voltage", cell, _told(cell_mv, CELL_MV), 1),
+        ("temperature", temperature, all_mc, 1000),
+        ("state of charge", soc, _told(battery.soc_bp, SOC_BP), 100),
+    ]
+    return [row for row in rows if row[1]]
+
+
+def _told(value: int | None, within: tuple[float, float]) -> list[int]:
+    return [] if value is None or not within[0] <= value <= within[1] else [value]
+
+
+def _curve_pct(curve: Curve, value: int, scale: int) -> int:
+    """Return the curve's height: its first point's, and of each stretch as much as lies before the value."""
+    pct = curve[0][1]
+    for place, (high, high_pct) in enumerate(curve[1:]):
+        low, low_pct = curve[place]
+        width = (high - low) * scale
+        pct += (high_pct - low_pct) * max(0, min(width, value - low * scale)) // width
+    return pct

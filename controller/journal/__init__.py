@@ -20,6 +20,7 @@ from controller.journal.explain import explain, explain_report
 from controller.journal.reader import Follower, Segment, last_state, read
 from controller.journal.record import Damage, Entry, Header, JournalError
 from controller.journal.replay import Difference, ReplayResult, replay, replay_report
+from controller.journal.story import story, story_report
 from controller.journal.writer import JournalWriter
 
 __all__ = [
@@ -38,4 +39,6 @@ __all__ = [
     "read",
     "replay",
     "replay_report",
+    "story",
+    "story_report",
 ]

@@ -6,21 +6,11 @@ from textwrap import fill
 
 from controller.journal.record import Entry, JournalError
 from controller.journal.seek import OutOfSpan, last, nearest, zone_of
-from controller.journal.words import duration, percent, power, reading, watt_hours, watts
-from controller.model import FAULTS, Bound, Decision, Order, Site, Snapshot, Standing
+from controller.journal.words import MODES, PHASES, duration, percent, power, reading, watt_hours, watts
+from controller.model import FAULTS, RESPONSES, Bound, Decision, Inputs, Order, Ramp, Site, Snapshot, Standing
+from controller.rules.consumption_limit import consumed
+from controller.rules.envelope import operated
 
-_MODES = {
-    "follow": "followed the utility",
-    "default": "took the fixed power that the site file sets for a silent utility",
-    "self_consumption": "covered the site's own load",
-    "hold": "rested",
-}
-_RESPONSES = {
-    "note": "The controller tells it and goes on.",
-    "narrow": "The controller takes the worst case for what it does not know.",
-    "stop": "The controller holds the unit at 0 W.",
-    "release": "The controller writes nothing to it: its own timer takes it to its fall-back.",
-}
 _COLUMNS = 110
 _GAP_CYCLES = 10  # an entry this long before the time asked for is not what was meant; the text says so
 
@@ -35,8 +25,12 @@ def explain(site: Site, entry: Entry) -> str:
         _unmet(decision),
         _faults(decision),
         _readings(snapshot),
+        _contacts(site, snapshot),
+        _grid(site, entry),
         _shares(decision),
+        _remembered(entry),
         _energy(site, decision),
+        _available(decision),
     )
     return "\n\n".join("\n".join(lines) for lines in sections if lines) + "\n"
 
@@ -48,7 +42,7 @@ def _headline(site: Site, entry: Entry) -> list[str]:
     if decision.asked_w is not None:
         asked = f"the utility asked the batteries for {power(decision.asked_w)}"
     return [
-        f"{at:%H:%M:%S} - {asked}. They were given {power(decision.target_w)}{_why(site, decision)}.",
+        f"{at:%H:%M:%S} - {asked}. They were given {power(decision.target_w)}{_why(site, entry)}.",
         f"{site.name}, {at:%A %Y-%m-%d}, time zone {at:%Z}, entry {entry.seq}.",
     ]
 
@@ -68,23 +62,34 @@ def _asked(site: Site, snapshot: Snapshot) -> list[str]:
 
 
 def _order(order: Order, now_ms: int) -> str:
+    what = f"{order.source} {_wanted(order, now_ms)}"
+    if order.starts_ms > now_ms:
+        return f"{what}, from {duration(order.starts_ms - now_ms)} later on."
+    if order.expires_ms <= now_ms:
+        return f"{what}; its lease has run out."
+    return f"{what}, for another {duration(order.expires_ms - now_ms)}."
+
+
+def _wanted(order: Order, now_ms: int) -> str:
     at_poi = order.domain == "poi"
     where = "at the point of interconnection" if at_poi else "of the batteries"
     if order.kind == "cease":
-        what = "asked the site to cease"
-    elif order.kind == "target" and order.low_w == order.high_w:
-        what = f"asked for {power(order.low_w, at_poi=at_poi)} {where}"
-    else:
-        what = f"allowed {power(order.low_w, at_poi=at_poi)} to {power(order.high_w, at_poi=at_poi)} {where}"
-    if order.starts_ms > now_ms:
-        return f"{order.source} {what}, from {duration(order.starts_ms - now_ms)} later on."
-    if order.expires_ms <= now_ms:
-        return f"{order.source} {what}; its lease has run out."
-    return f"{order.source} {what}, for another {duration(order.expires_ms - now_ms)}."
+        return "asked the site to cease"
+    if order.kind == "reserve":
+        by = f" and to have it stored in {duration(order.by_ms - now_ms)}" if order.by_ms > now_ms else ""
+        return f"asked to keep {percent(order.soc_bp)} for the customer{by}"
+    if order.kind == "reactive":
+        return f"asked for a reactive power of {order.reactive_var:+,} var"
+    if order.kind == "consumption":
+        return f"allowed to draw {-order.low_w:,} W from the grid at most"
+    if order.kind == "target" and order.low_w == order.high_w:
+        return f"asked for {power(order.low_w, at_poi=at_poi)} {where}"
+    named = "set the operating envelope to" if order.kind == "envelope" else "allowed"
+    return f"{named} {power(order.low_w, at_poi=at_poi)} to {power(order.high_w, at_poi=at_poi)} {where}"
 
 
 def _done(decision: Decision) -> list[str]:
-    mode = _MODES.get(decision.mode, f'ran the program "{decision.mode}"')
+    mode = MODES.get(decision.mode, f'ran the program "{decision.mode}"')
     lines = [
         "What was done",
         f"- The site {mode}: {decision.wish_because}. That would be {power(decision.wish_w)}.",
@@ -96,15 +101,30 @@ def _done(decision: Decision) -> list[str]:
     return lines
 
 
-def _why(site: Site, decision: Decision) -> str:
+def _why(site: Site, entry: Entry) -> str:
+    decision = entry.decision
     if decision.why == "wish":
         return ", as wished"
     if decision.why == "ramp":
-        rate_w_per_s = site.ramp.rate_w_per_s
-        fast = "" if rate_w_per_s is None else f", which allows {rate_w_per_s:,} W a second"
-        return f", on the way there as fast as the ramp{fast}"
+        before_w = entry.state.target_w
+        since = "" if before_w is None else f" from {power(before_w)}"
+        return f", on the way there{since} as fast as the ramp{_rates(site.ramp)}"
+    if decision.why == "min_power":
+        return ", the nearest that the units' least powers can reach"
     bound = next((bound for bound in (decision.high, decision.low) if _sets(decision, bound)), None)
     return f" because {decision.why} binds" + ("" if bound is None else f": {bound.because}")
+
+
+def _rates(ramp: Ramp) -> str:
+    rates = (
+        (ramp.rate_w_per_s, "a second"),
+        (ramp.discharge_up_w_per_s, "a second while discharge grows"),
+        (ramp.discharge_down_w_per_s, "a second while discharge shrinks"),
+        (ramp.charge_up_w_per_s, "a second while charge grows"),
+        (ramp.charge_down_w_per_s, "a second while charge shrinks"),
+    )
+    told = [f"{rate_w_per_s:,} W {when}" for rate_w_per_s, when in rates if rate_w_per_s is not None]
+    return f", which allows {', '.join(told)}" if told else ""
 
 
 def _sets(decision: Decision, bound: Bound) -> bool:
@@ -117,10 +137,13 @@ def _bound(decision: Decision, bound: Bound) -> str:
 
 
 def _unmet(decision: Decision) -> list[str]:
-    lines = [
-        f"- {unmet.rule} asked for {power(unmet.asked_w)} and was missed by {abs(unmet.by_w):,} W: {unmet.because}."
-        for unmet in decision.unmet
-    ]
+    lines = []
+    for unmet in decision.unmet:
+        # What least powers keep from being reached was asked for by somebody else.
+        asked = (
+            power(unmet.asked_w) if unmet.rule == "min_power" else f"{unmet.rule} asked for {power(unmet.asked_w)} and"
+        )
+        lines.append(f"- {asked} was missed by {abs(unmet.by_w):,} W: {unmet.because}.")
     return ["What could not be met", *lines] if lines else []
 
 
@@ -139,7 +162,7 @@ def _fault(fault: Standing, now_ms: int) -> str:
         gone = f" Its cause is gone for {duration(now_ms - fault.clear_since_ms)};"
         still = "it holds over restarts until a person clears it."
         told += f"{gone} {still if row.latches else f'it holds for {duration(row.clears_after_ms)} after that.'}"
-    return f"{told} {_RESPONSES[row.response]} Check {row.check}."
+    return f"{told} The controller {RESPONSES[row.response]}. Check {row.check}."
 
 
 def _readings(snapshot: Snapshot) -> list[str]:
@@ -151,18 +174,90 @@ def _readings(snapshot: Snapshot) -> list[str]:
     for missing in snapshot.missing:
         heard = "never heard" if missing.age_ms is None else f"last heard {duration(missing.age_ms)} ago"
         lines.append(f"- {missing.device}: missing, {heard}.")
+    for notice in snapshot.notices:
+        detail = f" ({notice.detail})" if notice.detail else ""
+        lines.append(f"- {notice.device}: its link reports {notice.fault}{detail}.")
+    if snapshot.poi_battery_w is not None:
+        lines.append(f"- At the time of the meter's sample the batteries were at {power(snapshot.poi_battery_w)}.")
     return lines
 
 
+def _contacts(site: Site, snapshot: Snapshot) -> list[str]:
+    heard = {each.device: each.closed for each in snapshot.readings if isinstance(each, Inputs)}
+    lines = []
+    for each in site.input:
+        closed = heard.get(each.device, ())
+        means = each.means.replace("_", " ")
+        limit = f" of {each.limit_w:,} W" if each.limit_w is not None else ""
+        if each.channel >= len(closed):
+            lines.append(f"- {each.name}: not heard of, so it counts as active: {means}{limit}.")
+            continue
+        state = "closed" if closed[each.channel] else "open"
+        acts = f"active: {means}{limit}" if state == each.active else f"not active ({means})"
+        lines.append(f"- {each.name}: {state}, {acts}.")
+    return ["What the contacts said", *lines] if lines else []
+
+
+def _grid(site: Site, entry: Entry) -> list[str]:
+    """Tell the network operator's limits in force; they follow from what was recorded, as the step derived them."""
+    snapshot, lines = entry.snapshot, []
+    envelope = operated(site, entry.state.operated, snapshot)
+    if envelope is not None:
+        sent = any(order.kind == "envelope" for order in snapshot.orders)
+        whose = "as sent" if sent else "by default, for none is in force"
+        most = f"import at most {-envelope.low_w:,} W, export at most {envelope.high_w:,} W"
+        lines.append(f"- Operating envelope: {most}; {whose}.")
+    if site.poi.consumption.failsafe_w is not None:
+        limit = consumed(site, entry.state.consumed, snapshot)
+        most = "without a limit" if limit.limit_w is None else f"at most {limit.limit_w:,} W"
+        heard_ms = snapshot.consumption_heard_ms
+        heard = "never heard" if heard_ms is None else f"heard {duration(snapshot.now_ms - heard_ms)} ago"
+        lines.append(f"- Drawn from the grid: {most} ({limit.phase}); whoever limits it was {heard}.")
+    elif snapshot.consumption_heard_ms is not None:
+        ago = duration(snapshot.now_ms - snapshot.consumption_heard_ms)
+        lines.append(f"- Who limits consumption was heard {ago} ago; the site file has no such limit.")
+    return ["What the network operator allowed", *lines] if lines else []
+
+
 def _shares(decision: Decision) -> list[str]:
-    lines = [
-        f"- {share.unit}: {power(share.power_w)}, of {watts(share.low_w)} to {watts(share.high_w)}."
-        for share in decision.shares
-    ]
+    lines = []
+    for share in decision.shares:
+        var = f", {share.reactive_var:+,} var" if share.reactive_var else ""
+        span = f"of {watts(share.low_w)} to {watts(share.high_w)}"
+        moved = f", changed {duration(decision.now_ms - share.moved_ms)} ago" if share.moved_ms else ""
+        lines.append(f"- {share.unit}: {power(share.power_w)}, {span}{var}{moved}; {PHASES[share.phase]}.")
+    if decision.reactive_var is not None:
+        lines.append(f"- Reactive power of all together: {decision.reactive_var:+,} var.")
     for command in decision.commands:
         told = power(command.power_w) if command.running else f"to stop, at {power(command.power_w)}"
-        lines.append(f"- {command.device} was to be told {told}, valid for {duration(command.valid_ms)}.")
+        var = "" if command.reactive_var is None else f" and {command.reactive_var:+,} var"
+        lines.append(f"- {command.device} was to be told {told}{var}, valid for {duration(command.valid_ms)}.")
     return ["Who did how much", *lines] if lines else []
+
+
+def _remembered(entry: Entry) -> list[str]:
+    """Tell what was carried over from before, as far as it changes what is done."""
+    lines = []
+    if entry.state.decided_ms is None:
+        lines.append("- This was the first decision after a start.")
+    if entry.state.ceased:
+        lines.append(f"- Before the start {entry.state.ceased} had ordered the site to cease.")
+    if entry.state.storm_since_ms is not None:
+        lines.append(
+            f"- A contact has told of a storm for {duration(entry.snapshot.now_ms - entry.state.storm_since_ms)}."
+        )
+    for unit in entry.state.units:
+        parts = (
+            f"charging held at {unit.charge_pct} %" if unit.charge_pct < 100 else "",
+            f"discharging held at {unit.discharge_pct} %" if unit.discharge_pct < 100 else "",
+            "being charged from below the floor" if unit.recovering else "",
+            "its battery asks for a full charge" if unit.full_wanted_utc_ms else "",
+            f"{unit.attempts} failed start{'' if unit.attempts == 1 else 's'} in a row" if unit.attempts else "",
+            "" if unit.committed else "resting, for it was not needed",
+        )
+        told = ", ".join(part for part in parts if part)
+        lines += [f"- {unit.unit}: {told}."] if told else []
+    return ["What was known from before", *lines] if lines else []
 
 
 def _energy(site: Site, decision: Decision) -> list[str]:
@@ -180,6 +275,23 @@ def _energy(site: Site, decision: Decision) -> list[str]:
             f"- {watt_hours(decision.sellable_wh)} lay above floor and reserve, with the estimate's error off."
         )
     return lines
+
+
+def _available(decision: Decision) -> list[str]:
+    found = decision.available
+    if found is None:
+        return []
+    ways = (
+        (found.discharge_w, found.discharge_wh, found.discharge_s, found.discharge_because, "the reserve"),
+        (-found.charge_w, found.charge_wh, found.charge_s, found.charge_because, "the ceiling"),
+    )
+    lines = []
+    for (power_w, energy_wh, held_s, because, until), word in zip(ways, ("Discharging", "Charging"), strict=True):
+        held = f"for {duration(held_s * 1000)}" if held_s else "falling already"
+        energy = f"{watt_hours(energy_wh)} until {until}"
+        what = f"{power(power_w)} at once, {held}; {energy}" if power_w else f"nothing at once; {energy}"
+        lines.append(f"- {word}: {what}{f'. Less than the nameplate for {because}' if because else ''}.")
+    return ["What could have been had", *lines]
 
 
 def explain_report(path: Path, at: str | None) -> tuple[int, str]:

@@ -18,7 +18,7 @@ from controller.journal.record import (
     segment_files,
     unreadable,
 )
-from controller.model import FAULTS, State
+from controller.model import FAULTS, Remembered, State
 
 _OTHER_VERSION = "perhaps written by another version of this software"
 _entries = msgspec.msgpack.Decoder(Entry)
@@ -141,7 +141,10 @@ def _segment(path: Path) -> Segment | None:
 
 
 def last_state(directory: Path) -> State | None:
-    """Return what a restart may take over: latched faults and a cease that stood last. None when nothing was recorded.
+    """Return what a restart may take over, None when nothing was recorded.
+
+    That is latched faults, a cease that stood last, and of each unit what only time and energy can undo: its latched
+    derating, its health, what went through it since it was full. A start begins anew.
 
     since_ms is 0, before the start: the clock of that run has ended. Raises JournalError.
     """
@@ -152,7 +155,21 @@ def last_state(directory: Path) -> State | None:
     if entry is None:
         return None
     latched = (fault for fault in entry.decision.faults if FAULTS[fault.fault].latches)
+    kept = (
+        Remembered(
+            unit=unit.unit,
+            charge_pct=unit.charge_pct,
+            discharge_pct=unit.discharge_pct,
+            soh_bp=unit.soh_bp,
+            cycled_mwh=unit.cycled_mwh,
+            full_utc_ms=unit.full_utc_ms,
+            full_wanted_utc_ms=unit.full_wanted_utc_ms,
+            recovering=unit.recovering,
+        )
+        for unit in entry.state.units
+    )
     return State(
+        units=tuple(kept),
         standing=tuple(msgspec.structs.replace(fault, since_ms=0, clear_since_ms=None) for fault in latched),
         ceased=next((order.source for order in entry.snapshot.orders if order.kind == "cease"), ""),
     )

@@ -1,14 +1,15 @@
 """Find the entry of a moment."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, time, tzinfo
+from itertools import chain
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
 from controller.journal.reader import Segment, read
-from controller.journal.record import Entry, JournalError
+from controller.journal.record import Damage, Entry, JournalError
 from controller.model import Site
 
 _SHORTENED = "the journal was shortened while it was searched; ask again"
@@ -58,6 +59,54 @@ def nearest(path: Path, at: str) -> Found:
         raise OutOfSpan(f"nothing is recorded at {at}: the journal {path} covers {covered}")
     site, entry = _nearest(spans, until_ms)
     return Found(site=site, entry=entry, before_ms=first_ms - entry.snapshot.utc_ms)
+
+
+def between(path: Path, begin: str | None, end: str | None) -> tuple[Site, Iterator[Entry | Damage | Site]]:
+    """Return the newest site and what is recorded from one time to another, both within; None = first or last.
+
+    Beside the entries come, in their place, the site where another one was recorded before, and what of a segment
+    could not be read, behind its entries. Raises JournalError, OutOfSpan where nothing lies in that span.
+    """
+    newest = last(path)
+    zone = zone_of(newest.site)
+    today = datetime.fromtimestamp(newest.entry.snapshot.utc_ms / 1000, zone)
+    first_ms = _moment(begin, today)[0] if begin else None
+    until_ms = _moment(end, today)[1] if end else None
+    if first_ms is not None and until_ms is not None and until_ms < first_ms:
+        raise JournalError(f'"{begin}" is after "{end}"')
+    found = _within(path, first_ms, until_ms)
+    before: list[Entry | Damage | Site] = []
+    for one in found:
+        before.append(one)
+        if isinstance(one, Entry):
+            return newest.site, chain(before, found)
+    spans = [span for span in map(_span, read(path)) if span is not None]
+    ends_ms = [entry.snapshot.utc_ms for span in spans for entry in span.ends]
+    if not ends_ms:
+        raise JournalError(_SHORTENED)
+    covered = f"{_stamp(min(ends_ms), zone)} to {_stamp(max(ends_ms), zone)}"
+    asked = f"from {begin or 'the beginning'} to {end or 'the end'}"
+    raise OutOfSpan(f"nothing is recorded {asked}: the journal {path} covers {covered}")
+
+
+def _within(path: Path, first_ms: int | None, until_ms: int | None) -> Iterator[Entry | Damage | Site]:
+    site: Site | None = None
+    for segment in read(path):
+        begun, ended = next(segment.entries(), None), segment.last()
+        if segment.header is None or begun is None or ended is None:
+            yield from segment.damage
+            continue
+        ends_ms = (begun.snapshot.utc_ms, ended.snapshot.utc_ms)
+        if (first_ms is not None and max(ends_ms) < first_ms) or (until_ms is not None and min(ends_ms) > until_ms):
+            continue  # unless the wall clock left and came back within it, as in _nearest
+        if site is not None and segment.header.site != site:
+            yield segment.header.site
+        site = segment.header.site
+        for entry in segment.entries():
+            utc_ms = entry.snapshot.utc_ms
+            if (first_ms is None or utc_ms >= first_ms) and (until_ms is None or utc_ms <= until_ms):
+                yield entry
+        yield from segment.damage
 
 
 def zone_of(site: Site) -> tzinfo:

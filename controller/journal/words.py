@@ -1,6 +1,23 @@
 """How the journal tells powers, times and readings to people."""
 
-from controller.model import AnyReading, Battery, Inverter, Meter
+from collections.abc import Mapping
+
+from controller.model import AnyReading, Battery, Inputs, Inverter, Meter, Phase
+
+MODES: Mapping[str, str] = {
+    "follow": "followed the utility",
+    "default": "took the fixed power that the site file sets for a silent utility",
+    "self_consumption": "covered the site's own load",
+    "hold": "rested",
+}
+PHASES: Mapping[Phase, str] = {
+    "off": "off",
+    "precharge": "starting, the contactor first",
+    "standby": "starting, the inverter to come",
+    "run": "running",
+    "ramp_down": "being stopped",
+    "fault": "failed to start",
+}
 
 
 def watts(power_w: int) -> str:
@@ -12,6 +29,13 @@ def power(power_w: int, *, at_poi: bool = False) -> str:
     """Return power with sign and word: discharge and charge for batteries, export and import at the POI."""
     outward, inward = ("export", "import") if at_poi else ("discharge", "charge")
     return f"{watts(power_w)} ({outward if power_w > 0 else inward})" if power_w else "0 W"
+
+
+def powers(least_w: int, most_w: int) -> str:
+    """Return a range of the batteries' power; the word of both ends is told once where it is the same."""
+    if least_w == most_w:
+        return power(least_w)
+    return f"{watts(least_w) if least_w * most_w > 0 else power(least_w)} to {power(most_w)}"
 
 
 def watt_hours(energy_wh: int) -> str:
@@ -42,11 +66,22 @@ def reading(heard: AnyReading) -> str:
     """Return what a device said, in one line."""
     if isinstance(heard, Meter):
         parts = [power(heard.power_w, at_poi=True), _volts(heard.voltage_mv), _hertz(heard.frequency_mhz)]
+        parts += _phases(heard)
     elif isinstance(heard, Inverter):
         parts = _inverter(heard)
+    elif isinstance(heard, Inputs):
+        parts = [f"{n} {'closed' if closed else 'open'}" for n, closed in enumerate(heard.closed)]
     else:
         parts = _battery(heard)
     return ", ".join(part for part in parts if part)
+
+
+def _phases(heard: Meter) -> list[str]:
+    return [
+        f"phases {', '.join(watts(phase_w) for phase_w in heard.phase_w)}" if heard.phase_w else "",
+        f"at {', '.join(_volts(phase_mv) for phase_mv in heard.phase_mv)}" if heard.phase_mv else "",
+        f"with {', '.join(f'{phase_ma / 1000:.1f} A' for phase_ma in heard.phase_ma)}" if heard.phase_ma else "",
+    ]
 
 
 def _inverter(heard: Inverter) -> list[str]:
@@ -54,9 +89,12 @@ def _inverter(heard: Inverter) -> list[str]:
         "power not told" if heard.power_w is None else power(heard.power_w),
         "" if heard.reactive_var is None else f"{heard.reactive_var:+,} var",
         f"state {heard.state}",
+        "not connected to the grid" if heard.connected is False else "",
         "" if heard.remote else "in local control",
         "" if heard.charge_max_w is None else f"set to at most {heard.charge_max_w:,} W in",
         "" if heard.discharge_max_w is None else f"set to at most {heard.discharge_max_w:,} W out",
+        "" if heard.apparent_max_va is None else f"set to at most {heard.apparent_max_va:,} VA",
+        _isolation(heard.isolation_kohm),
         _listed("alarms", heard.alarms),
     ]
 
@@ -72,7 +110,10 @@ def _battery(heard: Battery) -> list[str]:
         _between(heard),
         _cells(heard),
         "" if heard.temperature_mc is None else f"{heard.temperature_mc / 1000:.1f} °C",
+        _temperatures(heard),
+        _isolation(heard.isolation_kohm),
         "" if heard.modules is None else f"{heard.modules} modules",
+        "" if heard.packs == (1, 1) else f"{heard.packs[0]} of {heard.packs[1]} packs connected",
         "charging not permitted" if heard.charge_allowed is False else "",
         "discharging not permitted" if heard.discharge_allowed is False else "",
         "contactor open" if heard.contactor_closed is False else "",
@@ -102,6 +143,17 @@ def _cells(heard: Battery) -> str:
         return ""
     ends = (heard.cell_min_mv, heard.cell_max_mv)
     return "cells " + " to ".join("unknown" if end is None else f"{end / 1000:.3f} V" for end in ends)
+
+
+def _temperatures(heard: Battery) -> str:
+    if heard.temperature_min_mc is None and heard.temperature_max_mc is None:
+        return ""
+    ends = (heard.temperature_min_mc, heard.temperature_max_mc)
+    return "cells at " + " to ".join("unknown" if end is None else f"{end / 1000:.1f} °C" for end in ends)
+
+
+def _isolation(isolation_kohm: int | None) -> str:
+    return "" if isolation_kohm is None else f"{isolation_kohm:,} kohm against earth"
 
 
 def _listed(name: str, members: tuple[str, ...]) -> str:

@@ -34,7 +34,10 @@ class Link(Protocol):
         """Connect, poll and reconnect until cancelled."""
 
     async def send(self, command: Command) -> None:
-        """Write a command that passed the gate. Raises LinkError with the reason when it was not acknowledged."""
+        """Write a command that passed the gate.
+
+        Raises LinkError with the reason when it was not acknowledged, PartlyWritten when only its vars were not.
+        """
 
     def tick(self) -> None:
         """Called by the supervised loop after each finished cycle: the only place a keepalive may be sent from."""
@@ -42,6 +45,10 @@ class Link(Protocol):
 
 class LinkError(Exception):
     """A device could not be reached or did not answer as its protocol demands. The text is for people in the field."""
+
+
+class PartlyWritten(LinkError):
+    """The active power of a command stands, its reactive power does not: the device lacks the set point or refuses."""
 
 
 def reason(error: OSError) -> str:

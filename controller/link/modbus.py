@@ -31,6 +31,7 @@ from controller.link import LinkError, reason
 
 READ_MAX = 125  # registers, Modbus Application Protocol V1.1b3 6.3
 WRITE_MAX = 123  # registers, the same 6.12
+INPUTS_MAX = 2000  # discrete inputs, the same 6.2
 WAITING_MAX = 64  # requests in each of the two queues
 TIMEOUTS_MAX = 2  # in a row, then the connection is given up
 BACKOFF_MIN_S = 0.5
@@ -254,6 +255,25 @@ class ModbusLine:
             what=what,
         )
         return (await self._ask(request, command=False))[2:]
+
+    async def read_inputs(self, unit: int, address: int, count: int) -> tuple[bool, ...]:
+        """Return count discrete inputs (1..2000, function 2) from address on, True = 1 = current flows.
+
+        Raises LinkError as read() does. Bits behind the last input are not looked at.
+        """
+        what = f"{self._place} unit {unit}: reading {count} inputs at {address} (function 2)"
+        if not (0 <= unit <= 255 and address >= 0 and 1 <= count <= INPUTS_MAX and address + count <= 0x10000):
+            raise LinkError(f"{what}: cannot be asked for; check the profile and the device's list of inputs")
+        reply_bytes = -(-count // 8)
+        request = _Request(
+            unit=unit,
+            pdu=struct.pack(">BHH", 2, address, count),
+            reply_head=bytes((2, reply_bytes)),
+            reply_bytes=2 + reply_bytes,
+            what=what,
+        )
+        bits = int.from_bytes((await self._ask(request, command=False))[2:], "little")
+        return tuple(bool(bits >> place & 1) for place in range(count))
 
     async def write(self, unit: int, address: int, registers: bytes, *, function: Literal[6, 16] = 16) -> None:
         """Write 1..123 registers (function 6: exactly one), given as big-endian bytes, before all waiting reads.

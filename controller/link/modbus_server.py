@@ -9,14 +9,17 @@ Laws:
 
 import asyncio
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import msgspec
 
 from controller.link import LinkError, reason
 
+READ_INPUTS = 2
+REGISTERS = (3, 4, 6, 16)  # functions of a device with registers
 READ_MAX = 125  # registers, Modbus Application Protocol V1.1b3 6.3
 WRITE_MAX = 123  # registers, the same 6.12
+INPUTS_MAX = 2000  # discrete inputs, the same 6.2
 INPUT_BYTES = 2048  # so that one client cannot hold the loop for more than 170 requests in one turn
 OUTPUT_MAX_BYTES = 1 << 16
 CLOSING_TURNS = 4  # of the loop: as many as asyncio needs to finish accepting a connection
@@ -27,27 +30,34 @@ _HEADER = struct.Struct(">HHHB")  # transaction, protocol, length of what follow
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """One well-formed request: count registers from address on, all of them below 65536."""
+    """One well-formed request: count registers or inputs from address on, all of them below 65536."""
 
     unit: int
-    function: int  # 3 or 4: read, 6 or 16: write
+    function: int  # 2: read inputs, 3 or 4: read registers, 6 or 16: write registers
     address: int
-    count: int  # 1..125 to read, 1..123 to write
+    count: int  # 1..2000 inputs or 1..125 registers to read, 1..123 to write
     registers: bytes  # big-endian, b"" for reads
     peer: str  # "127.0.0.1:40912", one per connection
 
 
 Answer = Callable[[Request], bytes | int | None]
-"""bytes: the registers of a read, b"" for a write that was taken; int: a Modbus exception code; None: stay silent."""
+"""bytes: the registers of a read, or its inputs as packed() makes them, b"" for a write that was taken; int: a Modbus
+exception code; None: stay silent."""
 
 
-def parse(unit: int, pdu: bytes, peer: str) -> Request | int:
+def packed(inputs: Collection[bool]) -> bytes:
+    """Return discrete inputs as function 2 tells them: the first in the lowest bit of the first byte, zeros behind."""
+    bits = sum(closed << place for place, closed in enumerate(inputs))
+    return bits.to_bytes(-(-len(inputs) // 8), "little")
+
+
+def parse(unit: int, pdu: bytes, peer: str, functions: Collection[int] = REGISTERS) -> Request | int:
     """Return the request in a PDU, or the exception code it deserves.
 
-    Source: Modbus Application Protocol V1.1b3, the state diagrams of 6.3, 6.4, 6.6 and 6.12.
+    Source: Modbus Application Protocol V1.1b3, the state diagrams of 6.2, 6.3, 6.4, 6.6 and 6.12.
     """
     function = pdu[0]
-    if function not in (3, 4, 6, 16):
+    if function not in functions:
         return ILLEGAL_FUNCTION
     if len(pdu) < 5 or (function != 16 and len(pdu) > 5):
         return ILLEGAL_VALUE
@@ -59,7 +69,7 @@ def parse(unit: int, pdu: bytes, peer: str) -> Request | int:
         registers = pdu[6:]
         if not 1 <= count <= WRITE_MAX or len(registers) != 2 * count or pdu[5] != 2 * count:
             return ILLEGAL_VALUE
-    elif not 1 <= count <= READ_MAX:
+    elif not 1 <= count <= (INPUTS_MAX if function == READ_INPUTS else READ_MAX):
         return ILLEGAL_VALUE
     if address + count > 0x10000:
         return ILLEGAL_ADDRESS
@@ -119,7 +129,7 @@ class _Connection(asyncio.BufferedProtocol):
         self._transport.abort()
 
     def _reply(self, transaction: int, unit: int, pdu: bytes) -> None:
-        request = parse(unit, pdu, self._peer)
+        request = parse(unit, pdu, self._peer, self._server.functions)
         answer = request if isinstance(request, int) else self._server.answer(request)
         if answer is None:
             return
@@ -128,7 +138,9 @@ class _Connection(asyncio.BufferedProtocol):
         elif pdu[0] in (6, 16):
             reply = pdu[:5]
         else:
-            assert isinstance(request, Request) and len(answer) == 2 * request.count, "an answer of the wrong length"
+            assert isinstance(request, Request)
+            answer_bytes = -(-request.count // 8) if request.function == READ_INPUTS else 2 * request.count
+            assert len(answer) == answer_bytes, "an answer of the wrong length"
             reply = bytes((pdu[0], len(answer))) + answer
         self._transport.write(_HEADER.pack(transaction, 0, len(reply) + 1, unit) + reply)
 
@@ -145,10 +157,21 @@ class _Connection(asyncio.BufferedProtocol):
 
 
 class ModbusServer:
-    """Serves host:port. answer is called on the running loop and must not block."""
+    """Serves host:port. answer is called on the running loop and must not block.
 
-    def __init__(self, answer: Answer, *, max_clients: int = 16, idle_s: float = 600) -> None:
+    functions: what it is asked at most; all else draws exception 1. A device with inputs names READ_INPUTS.
+    """
+
+    def __init__(
+        self,
+        answer: Answer,
+        *,
+        max_clients: int = 16,
+        idle_s: float = 600,
+        functions: Collection[int] = REGISTERS,
+    ) -> None:
         self.answer = answer
+        self.functions = functions
         self.idle_s = idle_s
         self._max_clients = max_clients
         self._connections: set[_Connection] = set()

@@ -16,22 +16,24 @@ from controller.codec.sunspec import HEADER, CodecError, Value, Values, decode, 
 from controller.codec.sunspec_control import (
     CONTROL_MODEL,
     HEARTBEAT_MODEL,
+    Write,
     disabling_write,
     heartbeat_write,
     power_writes,
+    reactive_disabling_write,
+    reactive_writes,
 )
-from controller.link import Inbox, LinkError
+from controller.link import Inbox, LinkError, PartlyWritten
 from controller.link.clock import Clock
 from controller.link.modbus import ModbusException, ModbusLine, backoff_s
+from controller.link.notices import Notices
 from controller.link.sunspec_discovery import DeviceMap, FoundModel, Span, discover, spans
-from controller.model import Command, FaultName, Profile
+from controller.model import Command, Profile
 
 SWITCH_MODEL = 715
 SLOW_EVERY_POLLS = 4  # settings and the local/remote switch, spread over these polls
 HEARTBEAT_EVERY_MS = 1000  # 715.ControllerHb counts seconds
 FAILURES_MAX = 3  # polls in a row without an answer, then the device is discovered anew
-CLEAN_MS = 10_000  # polls must pass clean for so long before a notice is withdrawn
-_PASSING: tuple[FaultName, ...] = ("bad_reply", "map_moved")
 
 
 class _StartOver(LinkError):
@@ -61,17 +63,18 @@ class SunSpecLink:
         self._blocks: dict[int, bytes] = {}
         self._values: dict[int, Values] = {}
         self._spoiled: dict[int, tuple[str, ...]] = {}
+        self._read_ms: dict[int, int] = {}  # when each model was read last
         self._uncontrolled = "it was not discovered yet"  # why it cannot be commanded at all
         self._connects = -1  # the line's count of connects at the last discovery
         self._joined = True  # until the device refuses a read across two models
         self._ready = False  # a reading was heard since the last discovery
+        self._reactive = False  # a reactive power of ours may stand in the device
         self._ticked = False
         self._beat: int | None = None  # last ControllerHb, None where the device takes none
         self._beat_ms = 0
         self._attempt = 0
         self._turn = 0  # which of the settings is read next
-        self._rejected = line.counters.rejected
-        self._standing: dict[FaultName, tuple[str, int]] = {}  # detail, last seen
+        self._notices = Notices(device, inbox, clock, line.counters.rejected)
 
     async def run(self) -> None:
         """Connect, discover, poll and start over until cancelled, then close the line."""
@@ -86,9 +89,10 @@ class SunSpecLink:
             await self._line.close()
 
     async def send(self, command: Command) -> None:
-        """Write a power set point with its lease. Not running is a set point of 0 W, held like any other.
+        """Write the set points with their lease. Not running is a power of 0 W, held like any other, and no vars.
 
-        Raises LinkError when it may not be written, does not fit the device, or was not acknowledged.
+        Raises LinkError when a set point may not be written, does not fit the device, or was not acknowledged, and
+        PartlyWritten when that holds for the reactive power alone.
         """
         assert command.device == self._device, f"a command for {command.device} came to {self._device}"
         if reason := self._refusal():
@@ -98,13 +102,31 @@ class SunSpecLink:
             writes = power_writes(self._blocks[CONTROL_MODEL], power_w, command.valid_ms)
         except CodecError as error:
             raise LinkError(f"{self._device}: the set point was not written: {error}") from error
+        await self._write_all(writes, disabling_write())
+        try:
+            await self._send_reactive(command.reactive_var if command.running else None, command.valid_ms)
+        except (CodecError, ModbusException) as error:
+            raise PartlyWritten(f"{self._device}: the reactive power was not written: {error}") from error
+
+    async def _send_reactive(self, reactive_var: int | None, valid_ms: int) -> None:
+        """Write a reactive power; or take ours back once, and it is the inverter's own business again."""
+        off = reactive_disabling_write()
+        if reactive_var is not None:
+            writes = reactive_writes(self._blocks[CONTROL_MODEL], reactive_var, valid_ms)
+            self._reactive = True
+            await self._write_all(writes, off)
+        elif self._reactive:
+            await self._write_all((off,), off)
+            self._reactive = False
+
+    async def _write_all(self, writes: tuple[Write, ...], off: Write) -> None:
+        """Write the pieces of a set point in their order; off ends it."""
         address = self._map.model(CONTROL_MODEL).address
         for place, write in enumerate(writes):
             try:
                 await self._line.write(self._unit, address + write.offset, write.registers)
             except LinkError:
                 if place:  # the timer went out and runs anew for the old power: end that, or each attempt prolongs it
-                    off = disabling_write()
                     await self._line.write(self._unit, address + off.offset, off.registers)
                 raise
 
@@ -118,10 +140,10 @@ class SunSpecLink:
             await self._open()
             await self._polling()
         except _StartOver:
-            self._withdraw("link_down")
+            self._notices.withdraw("link_down")
         except LinkError as error:
-            self._tell_rejected()
-            self._notice("link_down", str(error))
+            self._notices.tell_rejected(self._line.counters.rejected)
+            self._notices.tell("link_down", str(error))
 
     async def _open(self) -> None:
         """Connect if need be, discover, and make sure that it is the device met first."""
@@ -130,9 +152,9 @@ class SunSpecLink:
         found = await discover(self._line, self._unit)
         self._recognise(found)
         if moves := _moves(self._map, found):
-            self._notice("map_moved", moves)
+            self._notices.tell("map_moved", moves)
         if found.problems:
-            self._notice("bad_reply", "; ".join(found.problems))
+            self._notices.tell("bad_reply", "; ".join(found.problems))
         fast, slow = sunspec_readings.wanted(self._profile.kind, found.readable)
         if not fast:
             listed = ", ".join(str(model.model_id) for model in found.models)
@@ -161,10 +183,12 @@ class SunSpecLink:
             )
         if any(old is not None and new != old for new, old in zip(now, met, strict=True)):
             first, other = (" ".join(str(part) for part in who if part is not None) for who in (met, now))
-            self._notice("wrong_device", f"{other} answers where {first} was met; it is neither read nor commanded")
+            self._notices.tell(
+                "wrong_device", f"{other} answers where {first} was met; it is neither read nor commanded"
+            )
             raise _StartOver("another device")
         self._identity = now
-        self._withdraw("wrong_device")
+        self._notices.withdraw("wrong_device")
 
     def _check_control(self) -> None:
         """Find out whether the device can be commanded and tell it when the profile says so but the device does not."""
@@ -179,9 +203,9 @@ class SunSpecLink:
             self._uncontrolled = str(error)
         else:
             self._uncontrolled = ""
-            self._withdraw("write_failed")
+            self._notices.withdraw("write_failed")
             return
-        self._notice(
+        self._notices.tell(
             "write_failed",
             f"{self._uncontrolled}: it is never written to; check its firmware and whether remote control is unlocked",
         )
@@ -197,9 +221,9 @@ class SunSpecLink:
                 raise
             except LinkError as error:
                 failures += 1
-                self._tell_rejected()
+                self._notices.tell_rejected(self._line.counters.rejected)
                 if isinstance(error, ModbusException):
-                    self._notice("bad_reply", str(error))
+                    self._notices.tell("bad_reply", str(error))
                 if failures == FAILURES_MAX or not self._line.connected:
                     raise
             now_ms = self._clock.now_ms()
@@ -215,7 +239,7 @@ class SunSpecLink:
             heard_ms = self._clock.now_ms() if heard_ms is None else heard_ms
         assert heard_ms is not None, "_open lets no device pass that has nothing to poll"
         self._tell(heard_ms)
-        self._withdraw_passed()
+        self._notices.withdraw_passed()
         await self._read_settings()
         await self._heartbeat()
 
@@ -250,7 +274,7 @@ class SunSpecLink:
             try:
                 await self._read(span)
             except ModbusException as error:
-                self._notice("bad_reply", str(error))
+                self._notices.tell("bad_reply", str(error))
                 # A rating that cannot be read stays what it was; a switch that cannot be read does not say "remote".
                 if [model.model_id for model, _count in span.parts] == [SWITCH_MODEL]:
                     self._values[SWITCH_MODEL] = sunspec_readings.settled(self._values.get(SWITCH_MODEL, {}), {})
@@ -262,24 +286,29 @@ class SunSpecLink:
         before = self._values.get(model.model_id, {}) if model in self._slow else {}
         self._values[model.model_id] = sunspec_readings.settled(before, decode(block))
         self._spoiled[model.model_id] = sunspec_readings.used(model.model_id, spoiled(block))
+        self._read_ms[model.model_id] = self._clock.now_ms()
 
     def _tell(self, heard_ms: int) -> None:
         """Report the reading, and what of it could not be believed."""
         if points := [f"{model_id}.{point}" for model_id, lost in self._spoiled.items() for point in lost]:
-            self._notice("bad_reply", f"{', '.join(points)} not used: the scale factor is missing or not in -10..10")
-        self._tell_rejected()
+            self._notices.tell(
+                "bad_reply", f"{', '.join(points)} not used: the scale factor is missing or not in -10..10"
+            )
+        self._notices.tell_rejected(self._line.counters.rejected)
+        self._forget(heard_ms)
         reading = sunspec_readings.reading(self._device, self._profile, self._values, heard_ms)
         if reading is None:
-            self._notice("bad_reply", "it answers but does not tell its power")
+            self._notices.tell("bad_reply", "it answers but does not tell its power")
             return
         self._inbox.heard(reading)
         self._ready = True
 
-    def _tell_rejected(self) -> None:
-        """Report replies that were thrown away; a device that sends nothing else is not silent but talks nonsense."""
-        if (rejected := self._line.counters.rejected) > self._rejected:
-            self._notice("bad_reply", f"{rejected - self._rejected} replies did not fit their request")
-            self._rejected = rejected
+    def _forget(self, heard_ms: int) -> None:
+        """Take out what was measured too long ago: it comes round with the settings, and then as long as a reading."""
+        round_ms = self._poll_ms * max(SLOW_EVERY_POLLS, len(self._slow))
+        for model_id in sunspec_readings.LIVE:
+            if heard_ms - self._read_ms.get(model_id, heard_ms) > self._profile.stale_after_ms + round_ms:
+                self._values.pop(model_id, None)
 
     async def _heartbeat(self) -> None:
         now_ms = self._clock.now_ms()
@@ -292,7 +321,9 @@ class SunSpecLink:
             await self._line.write(self._unit, self._map.model(HEARTBEAT_MODEL).address + write.offset, write.registers)
         except ModbusException as error:
             self._beat = None
-            self._notice("bad_reply", f"it refuses the controller's heartbeat, which is not sent any more: {error}")
+            self._notices.tell(
+                "bad_reply", f"it refuses the controller's heartbeat, which is not sent any more: {error}"
+            )
 
     def _refusal(self) -> str:
         """Return why nothing may be written now, empty when it may."""
@@ -303,24 +334,6 @@ class SunSpecLink:
         if not sunspec_readings.remote(self._values):
             return "it is held in local control (715.LocRemCtl); check the switch at the device"
         return ""
-
-    def _notice(self, fault: FaultName, detail: str) -> None:
-        before = self._standing.get(fault)
-        self._standing[fault] = (detail, self._clock.now_ms())
-        if before is None or before[0] != detail:
-            self._inbox.noticed(fault, self._device, detail)
-
-    def _withdraw(self, fault: FaultName) -> None:
-        if self._standing.pop(fault, None):
-            self._inbox.noticed(fault, self._device, None)
-
-    def _withdraw_passed(self) -> None:
-        """Withdraw what has not been seen again for a while, and link_down at once."""
-        now_ms = self._clock.now_ms()
-        self._withdraw("link_down")
-        for fault in _PASSING:
-            if fault in self._standing and now_ms - self._standing[fault][1] >= CLEAN_MS:
-                self._withdraw(fault)
 
 
 def _moves(old: DeviceMap, new: DeviceMap) -> str:

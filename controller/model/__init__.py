@@ -9,38 +9,88 @@ Laws:
 To add a word: a struct in the file of its kind, exported here, and a line in the README's glossary.
 """
 
-from controller.model.decision import Bound, Command, Decision, Rest, Share, Standing, State, Trust, Unmet
-from controller.model.faults import FAULTS, Fault, FaultName
+from controller.model.commission import Commission
+from controller.model.decision import (
+    Availability,
+    Bound,
+    Command,
+    Consumed,
+    Decision,
+    Operated,
+    Phase,
+    Remembered,
+    Rest,
+    Share,
+    Standing,
+    State,
+    Trust,
+    Unmet,
+)
+from controller.model.derating import Curve, Derating
+from controller.model.faults import FAULTS, RESPONSES, SITE, Fault, FaultName, Response
 from controller.model.orders import Limit, Order
 from controller.model.profile import Profile
-from controller.model.readings import AnyReading, Battery, Inverter, Meter, Reading
-from controller.model.sight import Sight, UnitSight
-from controller.model.site import Default, Device, Energy, Journal, Poi, Ramp, Site, Unit, Utility, Window
+from controller.model.readings import AnyReading, Battery, Inputs, Inverter, Meter, Reading
+from controller.model.sight import Active, Sight, UnitSight
+from controller.model.site import (
+    Commitment,
+    Consumption,
+    Default,
+    Device,
+    Energy,
+    Envelope,
+    Input,
+    Journal,
+    Poi,
+    Ramp,
+    Site,
+    Storm,
+    Unit,
+    Utility,
+    Window,
+)
 from controller.model.snapshot import Missing, Notice, Snapshot
 
 __all__ = [
     "FAULTS",
+    "RESPONSES",
+    "SITE",
+    "Active",
     "AnyReading",
+    "Availability",
     "Battery",
     "Bound",
     "Command",
+    "Commission",
+    "Commitment",
+    "Consumed",
+    "Consumption",
+    "Curve",
     "Decision",
     "Default",
+    "Derating",
     "Device",
     "Energy",
+    "Envelope",
     "Fault",
     "FaultName",
+    "Input",
+    "Inputs",
     "Inverter",
     "Journal",
     "Limit",
     "Meter",
     "Missing",
     "Notice",
+    "Operated",
     "Order",
+    "Phase",
     "Poi",
     "Profile",
     "Ramp",
     "Reading",
+    "Remembered",
+    "Response",
     "Rest",
     "Share",
     "Sight",
@@ -48,6 +98,7 @@ __all__ = [
     "Snapshot",
     "Standing",
     "State",
+    "Storm",
     "Trust",
     "Unit",
     "UnitSight",

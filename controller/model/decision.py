@@ -1,8 +1,12 @@
 """What one cycle decided, why, and what it hands to the next."""
 
+from typing import Literal
+
 import msgspec
 
 from controller.model.faults import FaultName
+
+Phase = Literal["off", "precharge", "standby", "run", "ramp_down", "fault"]
 
 
 class Bound(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +43,26 @@ class Share(msgspec.Struct, frozen=True, kw_only=True):
     low_w: int
     high_w: int
     power_w: int
+    reactive_var: int = 0
+    phase: Phase = "run"
+    moved_ms: int = 0  # when power_w last moved by more than the noise: the inverter is on its way after it
+
+
+class Availability(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the site could do for whoever asks, out of the same envelope; the customer's reserve is never in it.
+
+    *_w: power at once, magnitudes. *_wh: energy at the POI until the reserve or the ceiling. *_s: how long that power
+    could be held. *_because: why it is less than the nameplate, "" where it is not.
+    """
+
+    discharge_w: int
+    charge_w: int
+    discharge_wh: int
+    charge_wh: int
+    discharge_s: int
+    charge_s: int
+    discharge_because: str = ""
+    charge_because: str = ""
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +72,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     power_w: int
     running: bool
     valid_ms: int
+    reactive_var: int | None = None  # None: the inverter's own business
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -65,6 +90,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     net_load_w: int | None = None  # load less generation behind the POI meter
     stored_wh: int | None = None  # energy in the units as far as it is known
     sellable_wh: int | None = None  # of it, what lies above floor and reserve
+    available: Availability | None = None
+    reactive_var: int | None = None  # of the units together, None where nobody asks for it
     unmet: tuple[Unmet, ...] = ()
     faults: tuple[Standing, ...] = ()
     shares: tuple[Share, ...] = ()
@@ -94,6 +121,43 @@ class Trust(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     until_ms: int = 0  # the meter is not believed before
 
 
+class Remembered(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is remembered of one unit from cycle to cycle."""
+
+    unit: str
+    phase: Phase = "off"
+    since_ms: int = 0  # of the phase
+    attempts: int = 0  # failed starts in a row
+    charge_pct: int = 100  # what a latched voltage derating left
+    discharge_pct: int = 100
+    soc_bp: int | None = None  # told last
+    soh_bp: int | None = None  # told last
+    counted_mwh: int | None = None  # stored energy by our own count, in milliwatt-hours (engine/energy.py)
+    counted_ms: int = 0  # up to when
+    cycled_mwh: int = 0  # through the cells since the last full charge
+    full_utc_ms: int = 0  # when it was full last, 0 = not known
+    full_wanted_utc_ms: int = 0  # since when its BMS asks for a full charge, 0 = it does not
+    recovering: bool = False  # it is being charged from below the floor
+    committed: bool = True  # it is one of the units that run
+    committed_ms: int = 0  # since when
+
+
+class Operated(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The operating envelope in force after its ramp; the signs of the POI, export positive."""
+
+    low_w: int
+    high_w: int
+    at_ms: int
+
+
+class Consumed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where the limit on consumption stands (rules/consumption_limit.py)."""
+
+    phase: Literal["init", "unlimited", "limited", "failsafe"] = "init"
+    since_ms: int = 0
+    limit_w: int | None = None
+
+
 class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """All that one cycle hands to the next. The default is the state at start: nothing is assumed."""
 
@@ -106,4 +170,10 @@ class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     balance_w: int | None = None  # what self-consumption covers
     trust: Trust = Trust()
     standing: tuple[Standing, ...] = ()
+    units: tuple[Remembered, ...] = ()
+    ramp_rest_mw: int = 0  # what the ramp allowed beyond whole watts
+    storm_since_ms: int | None = None  # a digital input tells of a storm
+    trend_w_per_s: int = 0  # how fast the load less generation moves, at the last undisturbed sample
+    operated: Operated | None = None
+    consumed: Consumed = Consumed()
     ceased: str = ""  # at a start only: who had ordered the site to cease when the last run ended

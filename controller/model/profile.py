@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from controller.model.derating import Derating
+
 Seconds = Annotated[int, Meta(ge=1, le=3600)]
 Millis = Annotated[int, Meta(ge=0, le=600_000)]
 
@@ -13,8 +15,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """One file in profiles/. Every controlling profile declares its watchdog: the energy barrier is void without it."""
 
     name: str
-    kind: Literal["inverter", "meter", "battery"]
-    protocol: Literal["sunspec", "can"]
+    kind: Literal["inverter", "meter", "battery", "inputs"]
+    protocol: Literal["sunspec", "can", "modbus_inputs"]
     source: str  # the paper and page the facts come from
     poll_ms: Annotated[int, Meta(ge=50, le=60_000)] = 1000
     stale_after_ms: Annotated[int, Meta(ge=200, le=600_000)] = 3500
@@ -31,3 +33,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     # CAN, batteries only
     dbc: str = ""
     keepalive_id: Annotated[int, Meta(ge=0, le=0x1FFFFFFF)] | None = None
+    derating: Derating = Derating()
+    # digital inputs only
+    first_input: Annotated[int, Meta(ge=0, le=65_535)] = 0  # address of channel 0
+    inputs: Annotated[int, Meta(ge=0, le=64)] = 0  # how many channels

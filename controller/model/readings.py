@@ -19,6 +19,9 @@ class Meter(Reading, frozen=True, kw_only=True, omit_defaults=True):
     power_w: int  # positive = export
     voltage_mv: int | None = None
     frequency_mhz: int | None = None
+    phase_w: tuple[int, int, int] | None = None  # of power_w, positive = export; None unless all three are told
+    phase_mv: tuple[int, int, int] | None = None  # to neutral
+    phase_ma: tuple[int, int, int] | None = None  # magnitudes
 
 
 class Inverter(Reading, frozen=True, kw_only=True, omit_defaults=True):
@@ -28,8 +31,11 @@ class Inverter(Reading, frozen=True, kw_only=True, omit_defaults=True):
     reactive_var: int | None = None
     state: Literal["off", "standby", "starting", "run", "fault"] = "run"
     remote: bool = True  # False: someone at the device holds it in local control
+    connected: bool | None = None  # to the grid; None: it does not tell
     charge_max_w: int | None = None  # magnitude, as the device is set now
     discharge_max_w: int | None = None
+    apparent_max_va: int | None = None  # as the device is set now
+    isolation_kohm: int | None = None  # of the DC side against earth
     alarms: tuple[str, ...] = ()
 
 
@@ -49,12 +55,22 @@ class Battery(Reading, frozen=True, kw_only=True, omit_defaults=True):
     contactor_closed: bool | None = None
     force_charge: bool = False
     full_charge_wanted: bool = False
+    isolation_kohm: int | None = None
     temperature_mc: int | None = None
+    temperature_min_mc: int | None = None  # of the coldest cell
+    temperature_max_mc: int | None = None  # of the hottest cell
     cell_min_mv: int | None = None
     cell_max_mv: int | None = None
     modules: int | None = None
+    packs: tuple[int, int] = (1, 1)  # of several batteries on one DC side: how many are connected, of how many
     alarms: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
 
-AnyReading = Meter | Inverter | Battery
+class Inputs(Reading, frozen=True, kw_only=True, omit_defaults=True):
+    """Digital inputs: contacts of a remote I/O module in the order of its channels, True = closed (current flows)."""
+
+    closed: tuple[bool, ...]
+
+
+AnyReading = Meter | Inverter | Battery | Inputs

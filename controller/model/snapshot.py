@@ -38,3 +38,4 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     poi_battery_w: int | None = None
     program: str = ""  # the calendar's program for this moment; "" = none
     utility_silent: bool = True
+    consumption_heard_ms: int | None = None  # when whoever limits consumption was heard last, None = never

@@ -24,10 +24,10 @@ def target(sight: Sight) -> Limit | None:
     if order.domain == "battery":
         because = f"{order.source} asks {order.low_w:+d} W of the batteries"
         return Limit(rule="follow", priority=5, low_w=order.low_w, high_w=order.high_w, because=because)
-    if sight.load_low_w is None or sight.load_high_w is None:
+    if sight.load_w is None:
         because = f"{order.source} asks {order.low_w:+d} W at the POI, but the load behind it is not known"
         return Limit(rule="follow", priority=5, low_w=0, high_w=0, because=because)
-    load_w = (sight.load_low_w + sight.load_high_w) // 2
+    load_w = sight.load_w
     because = f"{order.source} asks {order.low_w:+d} W at the POI, where load less generation takes {load_w} W"
     return Limit(rule="follow", priority=5, low_w=order.low_w + load_w, high_w=order.high_w + load_w, because=because)
 

@@ -2,30 +2,40 @@
 
 A limit that is not told is 0, and so is one whose voltage is not told. The direction matters: discharging, the cells
 give P / efficiency, so the AC limit is V x DCL x efficiency; charging, they take at most P, so it is V x CCL.
-A battery that asks to be charged by force is not discharged, whatever current it still tells.
+A battery that asks to be charged by force is not discharged, whatever current it still tells. Units that share their
+batteries get their part of both.
 """
 
-from controller.model import Battery, Limit, Sight
+from controller.model import Battery, Limit, Site, UnitSight
 
 
-def limits(sight: Sight) -> list[Limit]:
-    """Return [-charge, discharge] in AC watts per unit from the battery's limits in mA and its voltage in mV."""
-    found = []
-    for seen in sight.units:
-        battery, unit = seen.battery, seen.unit
-        if battery is None:
-            charge_w = discharge_w = 0
-            because = "the battery is not heard"
-        else:
-            charge_w = _power_w(battery, battery.charge_max_ma, battery.charge_allowed)
-            discharge_w = _power_w(battery, battery.discharge_max_ma, battery.discharge_allowed)
-            discharge_w = 0 if battery.force_charge else discharge_w
-            discharge_w = discharge_w * unit.efficiency_pct // 100
-            because = _tell(battery)
-        found.append(
-            Limit(rule="bms_current", priority=1, low_w=-charge_w, high_w=discharge_w, because=because, unit=unit.name)
-        )
-    return found
+def limit(site: Site, seen: UnitSight) -> Limit | None:
+    """Return [-charge, discharge] in AC watts from the battery's limits in mA and its voltage in mV."""
+    because = "the battery is not heard" if seen.battery is None else _tell(seen.battery, seen.part)
+    return Limit(
+        rule="bms_current",
+        priority=1,
+        low_w=-charge_w(seen),
+        high_w=_discharge_w(seen),
+        because=because,
+        unit=seen.unit.name,
+    )
+
+
+def charge_w(seen: UnitSight) -> int:
+    """Return the AC power in W, >= 0, that the battery takes from this unit; 0 where it does not tell."""
+    battery = seen.battery
+    if battery is None:
+        return 0
+    return _power_w(battery, battery.charge_max_ma, battery.charge_allowed) * seen.part[0] // seen.part[1]
+
+
+def _discharge_w(seen: UnitSight) -> int:
+    battery = seen.battery
+    if battery is None or battery.force_charge:
+        return 0
+    bank_w = _power_w(battery, battery.discharge_max_ma, battery.discharge_allowed) * seen.unit.efficiency_pct // 100
+    return bank_w * seen.part[0] // seen.part[1]
 
 
 def _power_w(battery: Battery, current_ma: int | None, allowed: bool | None) -> int:
@@ -34,7 +44,7 @@ def _power_w(battery: Battery, current_ma: int | None, allowed: bool | None) -> 
     return max(0, current_ma) * max(0, battery.voltage_mv) // 1_000_000
 
 
-def _tell(battery: Battery) -> str:
+def _tell(battery: Battery, part: tuple[int, int]) -> str:
     charge = "none" if battery.charge_max_ma is None else f"{battery.charge_max_ma // 1000} A"
     discharge = "none" if battery.discharge_max_ma is None else f"{battery.discharge_max_ma // 1000} A"
     volts = "unknown voltage" if battery.voltage_mv is None else f"{battery.voltage_mv // 1000} V"
@@ -45,4 +55,6 @@ def _tell(battery: Battery) -> str:
         told += ", discharging not permitted"
     if battery.force_charge:
         told += ", it asks to be charged"
+    if part != (1, 1):
+        told += f"; {part[0]}/{part[1]} of it for this unit"
     return told

@@ -1,12 +1,13 @@
-"""Class 0: a unit with a standing fault that stops it (silent, alarmed, open, unknown) stays at 0 W."""
+"""Class 0: a unit with a standing fault that stops it (silent, alarmed, open, unknown) stays at 0 W.
 
-from controller.model import Limit, Sight
+What is missing is a fault by itself, so a unit that is not heard is stopped as well.
+"""
+
+from controller.model import Limit, Site, UnitSight
 
 
-def limits(sight: Sight) -> list[Limit]:
-    """Return [0, 0] for each stopped unit, because of the fault that stands longest."""
-    return [
-        Limit(rule="fault_stop", priority=0, low_w=0, high_w=0, because=seen.stopped, unit=seen.unit.name)
-        for seen in sight.units
-        if seen.stopped
-    ]
+def limit(site: Site, seen: UnitSight) -> Limit | None:
+    """Return [0, 0] for a stopped unit, because of the fault that stands longest."""
+    if not seen.stopped:
+        return None
+    return Limit(rule="fault_stop", priority=0, low_w=0, high_w=0, because=seen.stopped, unit=seen.unit.name)

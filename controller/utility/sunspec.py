@@ -20,7 +20,7 @@ from controller.link.clock import Clock
 from controller.link.modbus_server import ILLEGAL_ADDRESS, ILLEGAL_FUNCTION, ModbusServer, Request
 from controller.model import Decision, Order, Site, Snapshot
 from controller.utility import OrderBook
-from controller.utility.sunspec_control import ROWS, Control
+from controller.utility.sunspec_control import Control, rows
 from controller.utility.sunspec_map import BASE, Refused
 from controller.utility.sunspec_site import UINT32_MAX, ratings, registers
 from controller.utility.sunspec_telemetry import Telemetry
@@ -42,7 +42,7 @@ class SunSpecDoor:
         self._wanted_port = int(port)
         self._registers = registers(site)
         rated, lease_ms = ratings(site), site.utility.lease_s * 1000
-        self._controls = tuple(Control(row, self._registers, rated, lease_ms) for row in ROWS)
+        self._controls = tuple(Control(row, self._registers, rated, lease_ms) for row in rows(rated))
         self._telemetry = Telemetry(site, self._registers)
         self._heartbeat, self._own_heartbeat = self._registers["715.ControllerHb"], self._registers["715.DERHb"]
         self._permit, self._operation = self._registers["703.ES"], self._registers["715.OpCtl"]

@@ -5,6 +5,7 @@
   function enabled, its order holds on the site's lease.
 - With RvrtTms 0 an order holds on the site's lease: each write to its function and each change of the controller's
   heartbeat by the host that wrote it renews it; when it runs out the enable drops to 0, so that the master sees it.
+- Reactive power is positive where it is injected (over-excited), in 704.VarSet, in 701.Var and in an order alike.
 """
 
 from collections.abc import Callable
@@ -14,10 +15,20 @@ import msgspec
 
 from controller.model import Order
 from controller.utility.sunspec_map import Registers
-from controller.utility.sunspec_site import Ratings
+from controller.utility.sunspec_site import VAR_MAX_PCT, Ratings
 
-Interval = Callable[[Registers, Ratings], tuple[int, int]]
 W_MAX_PCT = 0  # WSetMod: the set point is WSetPct
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What the registers of a function ask for."""
+
+    low_w: int = 0
+    high_w: int = 0
+    reactive_var: int = 0
+
+
+Reads = Callable[[Registers, Ratings], Asked]
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,26 +37,39 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     name: str  # of the order, and of the function's part of the map
     prefix: str
     values: tuple[str, ...]  # points that have a reversion value
-    kind: Literal["target", "limit"]
-    interval: Interval
+    kind: Literal["target", "limit", "reactive"]
+    asked: Reads
 
 
-def _set_point(registers: Registers, rated: Ratings) -> tuple[int, int]:
+def _set_point(registers: Registers, rated: Ratings) -> Asked:
     if registers.number(registers["704.WSetMod"]) == W_MAX_PCT:
         power_w = rated.watts(registers.number(registers["704.WSetPct"]))
     else:
         power_w = registers.number(registers["704.WSet"])
-    return power_w, power_w
+    return Asked(low_w=power_w, high_w=power_w)
 
 
-def _generation_limit(registers: Registers, rated: Ratings) -> tuple[int, int]:
-    return -rated.charge_max_w, rated.watts(registers.number(registers["704.WMaxLimPct"]))
+def _generation_limit(registers: Registers, rated: Ratings) -> Asked:
+    high_w = rated.watts(registers.number(registers["704.WMaxLimPct"]))
+    return Asked(low_w=-rated.charge_max_w, high_w=high_w)
 
 
-ROWS = (
-    Row(name="wmaxlim", prefix="704.WMaxLimPct", values=("704.WMaxLimPct",), kind="limit", interval=_generation_limit),
-    Row(name="wset", prefix="704.WSet", values=("704.WSet", "704.WSetPct"), kind="target", interval=_set_point),
+def _reactive(registers: Registers, rated: Ratings) -> Asked:
+    if registers.number(registers["704.VarSetMod"]) == VAR_MAX_PCT:
+        return Asked(reactive_var=rated.vars(registers.number(registers["704.VarSetPct"])))
+    return Asked(reactive_var=registers.number(registers["704.VarSet"]))
+
+
+_ROWS = (
+    Row(name="wmaxlim", prefix="704.WMaxLimPct", values=("704.WMaxLimPct",), kind="limit", asked=_generation_limit),
+    Row(name="wset", prefix="704.WSet", values=("704.WSet", "704.WSetPct"), kind="target", asked=_set_point),
+    Row(name="varset", prefix="704.VarSet", values=("704.VarSet", "704.VarSetPct"), kind="reactive", asked=_reactive),
 )
+
+
+def rows(rated: Ratings) -> tuple[Row, ...]:
+    """Return the functions that a site has: no reactive power where no unit tells its apparent power."""
+    return tuple(row for row in _ROWS if row.kind != "reactive" or rated.reactive_max_var)
 
 
 def _host(peer: str) -> str:
@@ -107,17 +131,18 @@ class Control:
         """Return the order that the registers make, None while the function is disabled."""
         if self.expires_ms is None:
             return None
-        low_w, high_w = self._row.interval(self._registers, self._rated)
+        asked = self._row.asked(self._registers, self._rated)
         return Order(
             name=self._row.name,
             source=self._source,
             kind=self._row.kind,
             # a limit is a share of the inverters' own rating, wherever set points are meant
             domain=self._rated.domain if self._row.kind == "target" else "battery",
-            low_w=low_w,
-            high_w=high_w,
+            low_w=asked.low_w,
+            high_w=asked.high_w,
             starts_ms=self._since_ms,
             expires_ms=self.expires_ms,
+            reactive_var=asked.reactive_var,
         )
 
     def _enabled(self) -> bool:

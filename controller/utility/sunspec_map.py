@@ -119,7 +119,8 @@ class Registers:
                 raise Refused(ILLEGAL_VALUE, f"{point.name} ({where}) is written whole or not at all")
             (value,) = point.form.unpack_from(registers, 2 * (register - first))
             if value not in point.legal:
-                allowed = f"allowed {point.legal[0]}..{point.legal[-1]}"
+                edge = ".." if point.legal.step == 1 else " or "
+                allowed = f"allowed {point.legal[0]}{edge}{point.legal[-1]}"
                 raise Refused(ILLEGAL_VALUE, f"{point.name} (register {BASE + point.first}) = {value}, {allowed}")
             covered.append(point)
             register += point.size

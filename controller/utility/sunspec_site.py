@@ -15,7 +15,9 @@ REVERSION_MAX_S = 86_400  # one day: a longer timer is taken for a mistake, an o
 INT16_MAX = 32_767
 UINT16_MAX = 65_534  # 0xFFFF means not implemented
 UINT32_MAX = 0xFFFF_FFFE
+REACTIVE_PCT = 44  # of the apparent power; what IEEE 1547-2018 table 7 asks of an inverter, both ways in category B
 OVERLOAD_PCT = 125  # measured power is shown up to this much of the rating
+VAR_MAX_PCT, VARS = 1, 4  # VarSetMod: the set point is VarSetPct of VarMaxInj, or VarSet
 DEFINED = None  # legal are the symbols of the model definition
 
 
@@ -28,10 +30,17 @@ class Ratings(msgspec.Struct, frozen=True, kw_only=True):
     domain: Literal["battery", "poi"]
     low_w: int
     high_w: int
+    reactive_max_var: int  # both ways, 0 = no set point of reactive power is taken
+    apparent_max_va: int | None  # None where a unit does not tell its own
 
     def watts(self, share_bp: int) -> int:
         """Return basis points of WMax in watts, rounded down."""
         return share_bp * self.discharge_max_w // FULL_BP
+
+    def vars(self, share_bp: int) -> int:
+        """Return basis points of VarMaxInj in vars, rounded toward zero."""
+        magnitude_var = abs(share_bp) * self.reactive_max_var // FULL_BP
+        return magnitude_var if share_bp >= 0 else -magnitude_var
 
     def set_point_bp(self) -> range:
         """Return the percentages, in basis points, at which a set point stays within [low_w, high_w]."""
@@ -46,15 +55,23 @@ def ratings(site: Site) -> Ratings:
     """Return the units' ratings together. A set point at the POI is bounded by the interconnection limits instead."""
     charge_max_w = sum(unit.charge_max_w for unit in site.unit)
     discharge_max_w = sum(unit.discharge_max_w for unit in site.unit)
+    apparents_va = [unit.apparent_max_va for unit in site.unit if unit.apparent_max_va is not None]
     at_poi = site.utility.domain == "poi"
     return Ratings(
         charge_max_w=charge_max_w,
         discharge_max_w=discharge_max_w,
-        capacity_wh=sum(unit.capacity_wh for unit in site.unit),
+        capacity_wh=sum(banks(site).values()),
         domain=site.utility.domain,
         low_w=-site.poi.import_max_w if at_poi else -charge_max_w,
         high_w=site.poi.export_max_w if at_poi else discharge_max_w,
+        reactive_max_var=sum(apparents_va) * REACTIVE_PCT // 100,
+        apparent_max_va=sum(apparents_va) if len(apparents_va) == len(site.unit) else None,
     )
+
+
+def banks(site: Site) -> dict[tuple[str, ...], int]:
+    """Return the batteries that work as one and their capacity in Wh; units that share them count once."""
+    return {unit.batteries: unit.capacity_wh for unit in site.unit}
 
 
 def exponent(largest: int, most: int) -> int:
@@ -70,7 +87,7 @@ def writable(rated: Ratings) -> dict[str, Writable]:
     seconds = range(REVERSION_MAX_S + 1)
     watts = range(rated.low_w, rated.high_w + 1)
     share_bp, limit_bp = rated.set_point_bp(), range(FULL_BP + 1)
-    return {
+    points = {
         "703.ES": Writable("cease", DEFINED),
         "704.WMaxLimPctEna": Writable("wmaxlim", DEFINED),
         "704.WMaxLimPct": Writable("wmaxlim", limit_bp),
@@ -88,12 +105,31 @@ def writable(rated: Ratings) -> dict[str, Writable]:
         "715.ControllerHb": Writable("heartbeat", range(UINT32_MAX + 1)),
         "715.OpCtl": Writable("cease", DEFINED),
     }
+    return points | _writable_reactive(rated) if rated.reactive_max_var else points
+
+
+def _writable_reactive(rated: Ratings) -> dict[str, Writable]:
+    amount = range(-rated.reactive_max_var, rated.reactive_max_var + 1)
+    share_bp = range(-FULL_BP, FULL_BP + 1)
+    return {
+        "704.VarSetEna": Writable("varset", DEFINED),
+        "704.VarSetMod": Writable("varset", range(VAR_MAX_PCT, VARS + 1, VARS - VAR_MAX_PCT)),  # these two
+        "704.VarSet": Writable("varset", amount),
+        "704.VarSetRvrt": Writable("varset", amount),
+        "704.VarSetPct": Writable("varset", share_bp),
+        "704.VarSetPctRvrt": Writable("varset", share_bp),
+        "704.VarSetEnaRvrt": Writable("varset", DEFINED),
+        "704.VarSetRvrtTms": Writable("varset", range(REVERSION_MAX_S + 1)),
+    }
 
 
 def registers(site: Site) -> Registers:
     """Return the site's registers as they are at the start: measurements unknown, nothing asked, service permitted."""
     rated = ratings(site)
-    return Registers(MODELS, _identity(site) | _capacity(rated) | _controls(), writable(rated))
+    values = _identity(site) | _capacity(rated) | _controls()
+    if rated.reactive_max_var:
+        values |= _reactive(rated)
+    return Registers(MODELS, values, writable(rated))
 
 
 def _identity(site: Site) -> dict[str, int | str]:
@@ -115,7 +151,7 @@ def _capacity(rated: Ratings) -> dict[str, int | str]:
     return {
         "701.ACType": 0,  # mandatory; the site is shown as one sum without phases
         "701.W_SF": measured_sf,
-        "701.Var_SF": measured_sf,
+        "701.Var_SF": exponent(max(power_max_w, rated.reactive_max_var) * OVERLOAD_PCT // 100, INT16_MAX),
         "701.V_SF": -1,
         "701.Hz_SF": -3,
         "702.W_SF": rated_sf,
@@ -130,6 +166,35 @@ def _capacity(rated: Ratings) -> dict[str, int | str]:
         "713.Pct_SF": PCT_SF,
         "713.WHRtg": rated.capacity_wh // 10**energy_sf,
     }
+
+
+def _reactive(rated: Ratings) -> dict[str, int | str]:
+    reactive_sf = exponent(rated.reactive_max_var, UINT16_MAX)
+    most = rated.reactive_max_var // 10**reactive_sf
+    values: dict[str, int | str] = {
+        "702.CtrlModes": 0b111,  # MAX_W, FIXED_W, FIXED_VAR
+        "702.VarMaxInjRtg": most,
+        "702.VarMaxAbsRtg": most,
+        "702.VarMaxInj": most,
+        "702.VarMaxAbs": most,
+        "702.Var_SF": reactive_sf,
+        "704.VarSetEna": 0,
+        "704.VarSetMod": VARS,
+        "704.VarSet": 0,
+        "704.VarSetRvrt": 0,
+        "704.VarSetPct": 0,
+        "704.VarSetPctRvrt": 0,
+        "704.VarSetEnaRvrt": 0,
+        "704.VarSetRvrtTms": 0,
+        "704.VarSetRvrtRem": 0,
+        "704.VarSet_SF": 0,
+        "704.VarSetPct_SF": PCT_SF,
+    }
+    if rated.apparent_max_va is not None:
+        apparent_sf = exponent(rated.apparent_max_va, UINT16_MAX)
+        apparent = rated.apparent_max_va // 10**apparent_sf
+        values |= {"702.VAMaxRtg": apparent, "702.VAMax": apparent, "702.VA_SF": apparent_sf}
+    return values
 
 
 def _controls() -> dict[str, int | str]:

@@ -10,6 +10,7 @@ from controller.model import Site
 from hil.faults import VERBS
 from hil.faults.catalogue import ROWS
 from hil.faults.words import PLACES, Fault, Kind, Mode, Row
+from hil.scenario.names import contacts
 from hil.scenario.signals import Nothing, Regulation, Signal
 from hil.scenario.words import Judge, Scenario, Stimulus
 
@@ -74,9 +75,12 @@ def _plant(chance: Random, site: Site) -> dict[str, dict[str, object]]:
     found: dict[str, dict[str, object]] = {}
     for unit in site.unit:
         found[unit.inverter] = {"functions": {"enter_service": ENTER_SERVICE}}
-        found[unit.battery] = {"soc": round(chance.uniform(0.05, 0.99), 3)}
-        if chance.random() < 0.3:
-            found[unit.battery]["pack"] = {"resistance_factor": round(chance.uniform(1.0, 3.0), 2)}
+        for battery in unit.batteries:
+            if battery in found:
+                continue
+            found[battery] = {"soc": round(chance.uniform(0.05, 0.99), 3)}
+            if chance.random() < 0.3:
+                found[battery]["pack"] = {"resistance_factor": round(chance.uniform(1.0, 3.0), 2)}
     return found
 
 
@@ -129,7 +133,8 @@ def targets(row: Row, site: Site) -> list[str]:
     """Return what of a site the fault of a row can hit."""
     kinds: dict[str, Kind] = {site.poi.meter: "meter"}
     for unit in site.unit:
-        kinds |= {unit.inverter: "inverter", unit.battery: "battery"}
+        kinds |= {unit.inverter: "inverter", **dict.fromkeys(unit.batteries, "battery")}
+    kinds |= dict.fromkeys(contacts(site), "inputs")
     return [name for name, kind in (kinds | PLACES).items() if kind in VERBS[row.do].on]
 
 
@@ -141,6 +146,7 @@ def _converged(site: Site) -> str:
     """Return what has to be true again: every device is heard, and each unit does what it is told."""
     heard = [f'not fault("meter_stale", "{site.poi.meter}")']
     for unit in site.unit:
-        heard += [f'not fault("inverter_stale", "{unit.inverter}")', f'not fault("battery_stale", "{unit.battery}")']
+        heard.append(f'not fault("inverter_stale", "{unit.inverter}")')
+        heard += [f'not fault("battery_stale", "{name}")' for name in unit.batteries]
     done = " + ".join(f"{unit.inverter}.ac_w" for unit in site.unit)
     return " and ".join([*heard, f"abs({done} - decided.target_w) < {CONVERGED_W}"])

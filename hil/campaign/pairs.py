@@ -85,7 +85,7 @@ def _plant(state: State, site: Site) -> dict[str, dict[str, object]]:
     found: dict[str, dict[str, object]] = {}
     for unit in site.unit:
         found[unit.inverter] = {"functions": {"enter_service": ENTER_SERVICE}}
-        found[unit.battery] = {"soc": state.soc}
+        found |= {name: {"soc": state.soc} for name in unit.batteries}
     return found
 
 

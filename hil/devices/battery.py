@@ -1,4 +1,4 @@
-"""The emulated battery on the wire: a BMS that speaks the Pylontech LV protocol on CAN.
+"""The emulated battery on the wire: a BMS that speaks the Pylontech LV protocol on CAN, or that of canbus_bms.py.
 
 Source: Pylontech CAN-Bus-protocol LV V1.2 (2018-04-08), with the discharge voltage in 0x351 bytes 6-7 and the fine
 state of charge in 0x355 bytes 4-5 that its followers added. Standard identifiers, little-endian, the whole set every
@@ -8,14 +8,14 @@ second; 0x351 at once when a limit moves by more than 5 %.
 from collections.abc import Callable
 from struct import pack as packed
 
+from hil.devices import canbus_bms
+from hil.devices.canbus_bms import Frame
 from hil.devices.device import Device, loop_s
 from hil.devices.slcan import SlcanServer
 from hil.devices.socketcan import SocketcanServer
 from hil.plant.battery import Battery
 from hil.plant.site import Plant
 from hil.wire.can import CanWire
-
-Frame = tuple[int, bytes]
 
 KEEPALIVE_ID = 0x305
 PERIOD_S = 1.0
@@ -51,6 +51,7 @@ class BatteryDevice(Device):
     ) -> None:
         super().__init__(plant, name, now_s=now_s)
         self.part: Battery = plant.battery(name)
+        self._tells_cells = self.part.spec.speaks == "canbus_bms"
         self.wire = wire or CanWire()
         self._bus = SlcanServer(self._hear) if can is None else SocketcanServer(self._hear, can)
         self.server = self._bus
@@ -84,6 +85,8 @@ class BatteryDevice(Device):
         request |= FULL_CHARGE if part.full_charge_wanted else 0
         request |= CHARGE_ENABLE if part.charge_enabled else 0
         request |= DISCHARGE_ENABLE if part.discharge_enabled else 0
+        if self._tells_cells:
+            return canbus_bms.frames(part, request, self.plant.now_s)
         alarms, warnings = _bits(part.alarms), _bits(part.warnings)
         soc = self._told("soc", part.soc_told)
         charge_count = -10 * self._told("pack_a", part.pack_a)  # Pylontech counts charging positive
@@ -99,6 +102,8 @@ class BatteryDevice(Device):
         )
 
     def _limits(self) -> Frame:
+        if self._tells_cells:
+            return canbus_bms.limits(self.part, self.plant.now_s)
         charge_a, discharge_a = self._limits_a()
         charge_v, discharge_v = round(10 * self.part.charge_max_v), round(10 * self.part.discharge_min_v)
         return 0x351, packed("<HhhH", charge_v, _i16(int(10 * charge_a)), _i16(int(10 * discharge_a)), discharge_v)

@@ -14,24 +14,25 @@ INT16_MAX = 32_767
 WH_STEP = 10  # model 713 counts in 10 Wh, so that a battery of 650 kWh still fits
 UINT32_MAX = 2**32 - 2
 DAY_S = 86_400
+VA_MAX_PCT, VARS = 3, 4  # 704.VarSetMod; this device takes no other
 
 
 def models(spec: InverterSpec, capacity_wh: float, hz: float, serial: str) -> dict[int, dict[str, Any]]:
     """Return model number -> point -> raw value. capacity_wh: of the battery; hz: nominal."""
     rated_w, amps = round(spec.rated_w), round(spec.rated_w / 690 * 10)
-    rating = _Rating(spec.rated_w)
+    rating, rating_va = _Rating(spec.rated_w), _Rating(spec.rated_va)
     enter_hz = {"ESHzHi": round(hz * 100) + 10, "ESHzLo": round(hz * 100) - 100}
     energy_steps = round(capacity_wh / WH_STEP)
     return {
         1: {"Mn": "Linepack", "Md": "Bench inverter", "Opt": f"{rated_w} W", "Vr": "1.0", "SN": serial, "DA": UNIT},
-        103: _measured_int_sf(hz, rating),
-        120: _nameplate(rating, amps, energy_steps),
-        121: _settings(rating, hz),
-        122: {"PVConn": 0, "StorConn": 7, "ECPConn": 1, "StActCtl": 0, "VArAval_SF": 0, "WAval_SF": 0},
+        103: _measured_int_sf(hz, rating, rating_va),
+        120: _nameplate(rating, rating_va, amps, energy_steps),
+        121: _settings(rating, rating_va, hz),
+        122: {"PVConn": 0, "StorConn": 7, "ECPConn": 1, "StActCtl": 0, "VArAval_SF": 0, "WAval_SF": 0} | {"Ris_SF": 3},
         123: _limits(),
         124: _storage(rating),
-        701: _measured(hz, rating),
-        702: _capacity(rating, amps),
+        701: _measured(hz, rating, rating_va) | {"ACType": 2 if spec.phases == "abc" else 0},
+        702: _capacity(spec, rating, rating_va, amps),
         703: {"ES": 1, "ESVHi": 1050, "ESVLo": 917, "ESDlyTms": 300, "ESRndTms": 0, "ESRmpTms": 300}
         | {"ESDlyRemTms": 0, "V_SF": -1, "Hz_SF": -2}
         | enter_hz,
@@ -54,7 +55,7 @@ class _Rating:
 
 def writable(spec: InverterSpec) -> tuple[Writable, ...]:
     """Return what a client may write; everything else is read-only on this device."""
-    rated_w = round(spec.rated_w)
+    rated_w, rated_var = round(spec.rated_w), round(spec.rated_va)
     return (
         Writable("704.WSetEna", 0, 1),
         Writable("704.WSetMod", 0, 1),
@@ -69,6 +70,15 @@ def writable(spec: InverterSpec) -> tuple[Writable, ...]:
         Writable("704.WMaxLimPctRvrt", 0, 1000),
         Writable("704.WMaxLimPctEnaRvrt", 0, 1),
         Writable("704.WMaxLimPctRvrtTms", 0, DAY_S),
+        Writable("704.VarSetEna", 0, 1),
+        Writable("704.VarSetMod", VA_MAX_PCT, VARS),
+        Writable("704.VarSetPri", 0, 1),
+        Writable("704.VarSet", -rated_var, rated_var),
+        Writable("704.VarSetRvrt", -rated_var, rated_var),
+        Writable("704.VarSetPct", -1000, 1000),
+        Writable("704.VarSetPctRvrt", -1000, 1000),
+        Writable("704.VarSetEnaRvrt", 0, 1),
+        Writable("704.VarSetRvrtTms", 0, DAY_S),
         Writable("704.WRmp", 1, 10_000),
         Writable("715.ControllerHb", 0, UINT32_MAX),
         Writable("715.AlarmReset", 0, 1),
@@ -76,23 +86,23 @@ def writable(spec: InverterSpec) -> tuple[Writable, ...]:
     )
 
 
-def _measured_int_sf(hz: float, rating: _Rating) -> dict[str, Any]:
-    scale = {"A_SF": -1, "V_SF": -1, "W_SF": rating.exponent, "Hz_SF": -2, "VA_SF": rating.exponent}
-    scale |= {"VAr_SF": rating.exponent, "PF_SF": -1, "WH_SF": 0}
+def _measured_int_sf(hz: float, rating: _Rating, rating_va: _Rating) -> dict[str, Any]:
+    scale = {"A_SF": -1, "V_SF": -1, "W_SF": rating.exponent, "Hz_SF": -2, "VA_SF": rating_va.exponent}
+    scale |= {"VAr_SF": rating_va.exponent, "PF_SF": -1, "WH_SF": 0}
     volts = {"PPVphAB": 3984, "PPVphBC": 3984, "PPVphCA": 3984, "PhVphA": 2300, "PhVphB": 2300, "PhVphC": 2300}
     fixed = {"Hz": round(100 * hz), "VAr": 0, "TmpCab": 35, "Tmp_SF": 0, "Evt1": 0, "Evt2": 0}
     return scale | volts | fixed | {"DCA_SF": -1, "DCV_SF": -2, "DCW_SF": rating.exponent}
 
 
-def _nameplate(rating: _Rating, rated_da: int, energy_steps: int) -> dict[str, Any]:
+def _nameplate(rating: _Rating, rating_va: _Rating, rated_da: int, energy_steps: int) -> dict[str, Any]:
     reactive = {"VArRtgQ1": 0, "VArRtgQ2": 0, "VArRtgQ3": 0, "VArRtgQ4": 0, "VArRtg_SF": 0}
     factor = {"PFRtgQ1": 100, "PFRtgQ2": 100, "PFRtgQ3": 100, "PFRtgQ4": 100, "PFRtg_SF": -2}
     power = {
         "DERTyp": 82,
         "WRtg": rating.steps,
         "WRtg_SF": rating.exponent,
-        "VARtg": rating.steps,
-        "VARtg_SF": rating.exponent,
+        "VARtg": rating_va.steps,
+        "VARtg_SF": rating_va.exponent,
         "ARtg": rated_da,
         "ARtg_SF": -1,
     }
@@ -101,8 +111,8 @@ def _nameplate(rating: _Rating, rated_da: int, energy_steps: int) -> dict[str, A
     return reactive | factor | power | storage | discharge
 
 
-def _settings(rating: _Rating, hz: float) -> dict[str, Any]:
-    power = {"WMax": rating.steps, "WMax_SF": rating.exponent, "VAMax": rating.steps, "VAMax_SF": rating.exponent}
+def _settings(rating: _Rating, rating_va: _Rating, hz: float) -> dict[str, Any]:
+    power = {"WMax": rating.steps, "WMax_SF": rating.exponent, "VAMax": rating_va.steps, "VAMax_SF": rating_va.exponent}
     volts = {"VRef": 400, "VRef_SF": 0, "VRefOfs": 0, "VRefOfs_SF": 0, "ECPNomHz": round(hz), "ECPNomHz_SF": 0}
     return power | volts | {"WGra": 1000, "WGra_SF": 0}
 
@@ -118,22 +128,25 @@ def _storage(rating: _Rating) -> dict[str, Any]:
     return power | {"StorCtl_Mod": 0, "ChaState_SF": -2, "InBatV_SF": -2, "InOutWRte_SF": 0, "ChaGriSet": 1}
 
 
-def _measured(hz: float, rating: _Rating) -> dict[str, Any]:
-    scale = {"A_SF": -1, "V_SF": -1, "Hz_SF": -3, "W_SF": rating.exponent, "PF_SF": -2, "VA_SF": rating.exponent}
-    scale |= {"Var_SF": rating.exponent, "TotWh_SF": 0}
-    state = {"ACType": 2, "St": 1, "InvSt": 3, "ConnSt": 1, "Alrm": 0, "DERMode": 1}
+def _measured(hz: float, rating: _Rating, rating_va: _Rating) -> dict[str, Any]:
+    scale = {"A_SF": -1, "V_SF": -1, "Hz_SF": -3, "W_SF": rating.exponent, "PF_SF": -2, "VA_SF": rating_va.exponent}
+    scale |= {"Var_SF": rating_va.exponent, "TotWh_SF": 0}
+    state = {"St": 1, "InvSt": 3, "ConnSt": 1, "Alrm": 0, "DERMode": 1}
     volts = {"LLV": 3984, "LNV": 2300, "VL1": 2300, "VL2": 2300, "VL3": 2300, "VL1L2": 3984, "VL2L3": 3984}
     fixed = {"VL3L1": 3984, "Hz": round(1000 * hz), "Var": 0, "VarL1": 0, "VarL2": 0, "VarL3": 0, "PF": 100}
     return scale | state | volts | fixed | {"TotVarh_SF": 0, "Tmp_SF": 0, "TmpCab": 35, "MnAlrmInfo": ""}
 
 
-def _capacity(rating: _Rating, rated_da: int) -> dict[str, Any]:
-    most = rating.steps
-    ratings = {"WMaxRtg": most, "VAMaxRtg": most, "WChaRteMaxRtg": most, "WDisChaRteMaxRtg": most}
+def _capacity(spec: InverterSpec, rating: _Rating, rating_va: _Rating, rated_da: int) -> dict[str, Any]:
+    most, most_va = rating.steps, rating_va.steps
+    most_var = round(most_va * spec.var_max_pct / 100)
+    ratings = {"WMaxRtg": most, "VAMaxRtg": most_va, "WChaRteMaxRtg": most, "WDisChaRteMaxRtg": most}
+    ratings |= {"VarMaxInjRtg": most_var, "VarMaxAbsRtg": most_var, "VarMaxInj": most_var, "VarMaxAbs": most_var}
     more = {"VNomRtg": 4000, "VMaxRtg": 4400, "VMinRtg": 3500, "AMaxRtg": rated_da, "NorOpCatRtg": 0, "AbnOpCatRtg": 0}
-    settings = {"WMax": most, "VAMax": most, "WChaRteMax": most, "WDisChaRteMax": most, "VNom": 4000}
-    scale = {"W_SF": rating.exponent, "PF_SF": -2, "VA_SF": rating.exponent, "Var_SF": 0, "V_SF": -1, "A_SF": -1}
-    return ratings | more | settings | scale | {"S_SF": 0, "CtrlModes": 0b11, "IntIslandCatRtg": 0}
+    settings = {"WMax": most, "VAMax": most_va, "WChaRteMax": most, "WDisChaRteMax": most, "VNom": 4000}
+    scale = {"W_SF": rating.exponent, "PF_SF": -2, "VA_SF": rating_va.exponent, "Var_SF": rating_va.exponent}
+    scale |= {"V_SF": -1, "A_SF": -1}
+    return ratings | more | settings | scale | {"S_SF": 0, "CtrlModes": 0b111, "IntIslandCatRtg": 0}
 
 
 def _control(spec: InverterSpec) -> dict[str, Any]:
@@ -141,8 +154,12 @@ def _control(spec: InverterSpec) -> dict[str, Any]:
     limit = {"WMaxLimPctEna": 0, "WMaxLimPct": 1000, "WMaxLimPctRvrt": 1000, "WMaxLimPctEnaRvrt": 0}
     limit |= {"WMaxLimPctRvrtTms": 0, "WMaxLimPctRvrtRem": 0, "WMaxLimPct_SF": -1}
     timer = {"WSetRvrtTms": 0, "WSetRvrtRem": 0, "WSet_SF": 0, "WSetPct_SF": -1, "AntiIslEna": 1}
+    priority = 0 if spec.priority == "active" else 1
+    reactive = {"VarSetEna": 0, "VarSetMod": VARS, "VarSetPri": priority, "VarSet": 0, "VarSetRvrt": 0, "VarSetPct": 0}
+    reactive |= {"VarSetPctRvrt": 0, "VarSetEnaRvrt": 0, "VarSetRvrtTms": 0, "VarSetRvrtRem": 0}
+    reactive |= {"VarSet_SF": 0, "VarSetPct_SF": -1}
     ramp_pct = min(10_000, round(spec.ramp_w_per_s / spec.rated_w * 100))
-    return power | limit | timer | {"WRmp": ramp_pct, "WRmpRef": 1}
+    return power | limit | timer | reactive | {"WRmp": ramp_pct, "WRmpRef": 1}
 
 
 def _dc_port(rating: _Rating) -> dict[str, Any]:

@@ -4,11 +4,12 @@ This vendor counts W positive while the site draws from the grid, as many meters
 """
 
 from collections.abc import Callable
+from math import hypot
 from typing import Any
 
 from controller.link.modbus_server import ILLEGAL_ADDRESS, Request
 from hil.devices.device import loop_s
-from hil.devices.modbus import Answer, ModbusDevice
+from hil.devices.modbus import Answer, RegisterDevice
 from hil.devices.sunspec import NAN, Image
 from hil.plant import PHASES
 from hil.plant.site import Plant
@@ -17,7 +18,7 @@ SQRT3 = 3**0.5
 
 _COMMON = {"Mn": "Linepack", "Md": "Bench meter", "Opt": "", "Vr": "1.0", "SN": "MTR-0001", "DA": 1}
 _SCALES = {"A_SF": -1, "V_SF": -1, "Hz_SF": -2, "W_SF": 0, "VA_SF": 0, "VAR_SF": 0, "PF_SF": -1, "TotWh_SF": 0}
-_QUIET: dict[str, Any] = {"VAR": 0, "VARphA": 0, "VARphB": 0, "VARphC": 0, "Evt": 0}
+_QUIET: dict[str, Any] = {"Evt": 0}
 _LINE_V = {203: ("PPV", "PhVphAB", "PhVphBC", "PhVphCA"), 213: ("PPV", "PPVphAB", "PPVphBC", "PPVphCA")}
 TOLD = {  # what the meter tells -> the points that tell it
     "power_w": ("W",),
@@ -28,6 +29,10 @@ TOLD = {  # what the meter tells -> the points that tell it
     "phase_a_va": ("VAphA",),
     "phase_b_va": ("VAphB",),
     "phase_c_va": ("VAphC",),
+    "reactive_var": ("VAR",),
+    "phase_a_var": ("VARphA",),
+    "phase_b_var": ("VARphB",),
+    "phase_c_var": ("VARphC",),
     "sum_a": ("A",),
     "phase_a_a": ("AphA",),
     "phase_b_a": ("AphB",),
@@ -42,7 +47,7 @@ TOLD = {  # what the meter tells -> the points that tell it
 }
 
 
-class MeterDevice(ModbusDevice):
+class MeterDevice(RegisterDevice):
     """Unit 1 on its port."""
 
     def __init__(self, plant: Plant, name: str, *, now_s: Callable[[], float] = loop_s, floats: bool = False) -> None:
@@ -70,21 +75,24 @@ class MeterDevice(ModbusDevice):
     def _values(self) -> dict[str, float]:
         part = self.part
         volts = part.voltage_v
-        amps = [abs(w) / v if v > 0 else 0.0 for w, v in zip(part.phase_w, volts, strict=True)]
+        apparent_va = [hypot(w, var) for w, var in zip(part.phase_w, part.phase_var, strict=True)]
+        amps = [va / v if v > 0 else 0.0 for va, v in zip(apparent_va, volts, strict=True)]
         values = {
             "power_w": -part.power_w,
-            "apparent_va": sum(abs(w) for w in part.phase_w),
+            "apparent_va": sum(apparent_va),
+            "reactive_var": -sum(part.phase_var),
             "sum_a": sum(amps),
             "voltage_v": sum(volts) / PHASES,
             "hz": part.hz,
             "exported_wh": part.exported_wh,
             "imported_wh": part.imported_wh,
         }
-        for phase, watts, volt, ampere in zip("abc", part.phase_w, volts, amps, strict=True):
+        for place, phase in enumerate("abc"):
             values |= {
-                f"phase_{phase}_w": -watts,
-                f"phase_{phase}_va": abs(watts),
-                f"phase_{phase}_a": ampere,
-                f"phase_{phase}_v": volt,
+                f"phase_{phase}_w": -part.phase_w[place],
+                f"phase_{phase}_var": -part.phase_var[place],
+                f"phase_{phase}_va": apparent_va[place],
+                f"phase_{phase}_a": amps[place],
+                f"phase_{phase}_v": volts[place],
             }
         return values

@@ -1,10 +1,10 @@
-"""A device that answers Modbus requests out of a register image, and the hooks through which faults get at it."""
+"""A device that answers Modbus requests, and the hooks through which faults get at it."""
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Protocol
 
-from controller.link.modbus_server import ModbusServer, Request
+from controller.link.modbus_server import REGISTERS, ModbusServer, Request
 from hil.devices.device import Device, loop_s
 from hil.devices.sunspec import Image
 from hil.plant.site import Plant
@@ -23,16 +23,15 @@ class Hook(Protocol):
 
 
 class ModbusDevice(Device):
-    """One unit behind one port. The registers are filled when somebody asks: nobody sees them in between."""
+    """One unit behind one port. functions: what it is asked at most, all else draws exception 1."""
 
     unit = 1
+    functions: Collection[int] = REGISTERS
 
-    def __init__(self, plant: Plant, name: str, image: Image, *, now_s: Callable[[], float] = loop_s) -> None:
+    def __init__(self, plant: Plant, name: str, *, now_s: Callable[[], float] = loop_s) -> None:
         super().__init__(plant, name, now_s=now_s)
-        self.image = image
         self.hooks: list[Hook] = []
-        self._shown_s: float | None = None  # the registers show the plant as it is at this time
-        self.server = ModbusServer(self.answer)
+        self.server = ModbusServer(self.answer, functions=self.functions)
 
     def answer(self, request: Request) -> Answer:
         """Answer one request at its own moment."""
@@ -42,7 +41,10 @@ class ModbusDevice(Device):
             if not isinstance(asked, Request):
                 return asked
             request = asked
-        answer = self._take(request)
+        answer = None
+        if request.unit == self.unit:
+            self.advance()
+            answer = self.take(request)
         for hook in self.hooks:
             answer = hook.answered(request, answer)
         return answer
@@ -50,10 +52,21 @@ class ModbusDevice(Device):
     def tick(self) -> None:
         """Have nothing to do by itself."""
 
-    def _take(self, request: Request) -> Answer:
-        if request.unit != self.unit:
-            return None
-        self.advance()
+    @abstractmethod
+    def take(self, request: Request) -> Answer:
+        """Answer a request for its own unit; the plant is at the present."""
+
+
+class RegisterDevice(ModbusDevice):
+    """A device with SunSpec registers. They are filled when somebody asks: nobody sees them in between."""
+
+    def __init__(self, plant: Plant, name: str, image: Image, *, now_s: Callable[[], float] = loop_s) -> None:
+        super().__init__(plant, name, now_s=now_s)
+        self.image = image
+        self._shown_s: float | None = None  # the registers show the plant as it is at this time
+
+    def take(self, request: Request) -> Answer:
+        """Answer a read out of the registers; a write is the device's own matter."""
         if request.function in (3, 4):
             if self._shown_s != self.plant.now_s:
                 self._shown_s = self.plant.now_s

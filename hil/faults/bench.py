@@ -8,6 +8,7 @@ import msgspec
 from hil.dispatch import Write
 from hil.faults.words import PLACES, Heal, Kind
 from hil.plant.battery import Battery
+from hil.plant.inputs import Inputs
 from hil.plant.inverter import Inverter
 from hil.plant.site import Part, Plant
 from hil.run.utility import Wish
@@ -111,4 +112,6 @@ def kind_of_part(part: Part) -> Kind:
     """Return which kind of device a part of the plant is."""
     if isinstance(part, Inverter):
         return "inverter"
+    if isinstance(part, Inputs):
+        return "inputs"
     return "battery" if isinstance(part, Battery) else "meter"

@@ -9,18 +9,19 @@ from collections.abc import Callable
 from controller.link.modbus_server import Request
 from hil.devices.battery import BatteryDevice
 from hil.devices.inverter import InverterDevice
-from hil.devices.modbus import ModbusDevice
+from hil.devices.modbus import Hook as AnyHook
+from hil.devices.modbus import ModbusDevice, RegisterDevice
 from hil.devices.sunspec import BASE
 from hil.faults.bench import Bench, Standing, devices, overlaid
-from hil.faults.firmware import Elsewhere, Ignored, Late, Moved, Mute, Occupied, Other, SmallReads
-from hil.faults.hook import Hook
+from hil.faults.firmware import Elsewhere, Ignored, Late, Moved, Occupied, Other, SmallReads
+from hil.faults.hook import Deaf, Hook
 from hil.faults.registers import Frozen, ScaleMoves, Sentinels, Swapped, Torn
 from hil.faults.words import WITH_FRAMES, Armed, Heal, Kind, Param, Verb
 from hil.plant.inverter import SetPoint
 from hil.wire.can import EVERY, Drop
 
 DEVICES: frozenset[Kind] = frozenset(("inverter", "meter"))
-ANY: frozenset[Kind] = DEVICES | {"battery"}
+ANY: frozenset[Kind] = DEVICES | {"battery", "inputs"}
 INVERTER: frozenset[Kind] = frozenset(("inverter",))
 WATTS = 1  # 704.WSetMod
 SET_BLOCK = struct.Struct(">HHiihhHI")  # 704.WSetEna to WSetRvrtTms: SunSpec DER Information Model 1.0, model 704
@@ -28,14 +29,14 @@ SET_BLOCK = struct.Struct(">HHiihhHI")  # 704.WSetEna to WSetRvrtTms: SunSpec DE
 _POINT = Param(default="", says='a point of the device\'s sensors ("ac_w") or a register\'s name ("701.W"); "" = all')
 
 
-def _device(bench: Bench, armed: Armed) -> ModbusDevice:
+def _device(bench: Bench, armed: Armed) -> RegisterDevice:
     device = devices(bench)[armed.fault.on]
-    if not isinstance(device, ModbusDevice):
-        raise TypeError(f"{armed.fault.on} does not answer Modbus")
+    if not isinstance(device, RegisterDevice):
+        raise TypeError(f"{armed.fault.on} has no Modbus registers")
     return device
 
 
-def _hooked(device: ModbusDevice, hook: Hook) -> Heal:
+def _hooked(device: ModbusDevice, hook: AnyHook) -> Heal:
     device.hooks.append(hook)
     return lambda: device.hooks.remove(hook)
 
@@ -43,7 +44,7 @@ def _hooked(device: ModbusDevice, hook: Hook) -> Heal:
 def _verb(
     name: str,
     says: str,
-    hook: Callable[[ModbusDevice, Armed], Hook],
+    hook: Callable[[RegisterDevice, Armed], Hook],
     *,
     on: frozenset[Kind] = DEVICES,
     cuts: bool = False,
@@ -63,7 +64,7 @@ def _mute(bench: Bench, armed: Armed) -> Heal:
     name = armed.fault.on
     device = devices(bench).get(name)
     if isinstance(device, ModbusDevice):
-        return _hooked(device, Mute(device, armed))
+        return _hooked(device, Deaf(armed))
     if isinstance(device, BatteryDevice):
         drop = Drop(armed.bit, lambda: True, EVERY)
         device.wire.add(drop)

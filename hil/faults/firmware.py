@@ -5,7 +5,7 @@ from collections import deque
 import msgspec
 
 from controller.link.modbus_server import ILLEGAL_ADDRESS, ILLEGAL_VALUE, Request
-from hil.devices.modbus import Answer, ModbusDevice
+from hil.devices.modbus import Answer, RegisterDevice
 from hil.devices.sunspec import BASE
 from hil.faults.hook import MARK_BYTES, NOBODY, READ, READS, WRITES, Hook, for_nobody, models, place, told_cells
 from hil.faults.words import Armed
@@ -33,7 +33,7 @@ class Ignored(Hook):
 class Late(Ignored):
     """Writes are acknowledged at once and taken late_s later; what is on its way at the end is taken then."""
 
-    def __init__(self, device: ModbusDevice, armed: Armed) -> None:
+    def __init__(self, device: RegisterDevice, armed: Armed) -> None:
         super().__init__(device, armed)
         self._late_s = armed.number("late_s")
         self._pending: deque[tuple[float, Request]] = deque(maxlen=PENDING_MAX)
@@ -55,7 +55,7 @@ class Late(Ignored):
 class Elsewhere(Hook):
     """What is written to one point lands in another; the first keeps its value."""
 
-    def __init__(self, device: ModbusDevice, armed: Armed) -> None:
+    def __init__(self, device: RegisterDevice, armed: Armed) -> None:
         super().__init__(device, armed)
         self._point, self._other = device.image.cell(armed.text("point")), device.image.cell(armed.text("other"))
         if self._point.size_bytes != self._other.size_bytes:
@@ -79,18 +79,10 @@ class Elsewhere(Hook):
         return msgspec.structs.replace(request, registers=bytes(registers))
 
 
-class Mute(Hook):
-    """No request gets an answer."""
-
-    def asked(self, request: Request) -> None:
-        """Say nothing."""
-        self.armed.bit()
-
-
 class SmallReads(Hook):
     """Reads of many registers are refused, and a request too soon after the one before is not heard."""
 
-    def __init__(self, device: ModbusDevice, armed: Armed) -> None:
+    def __init__(self, device: RegisterDevice, armed: Armed) -> None:
         super().__init__(device, armed)
         self._most, self._gap_s = armed.number("registers"), armed.number("gap_s")
         self._heard_s = float("-inf")
@@ -120,7 +112,7 @@ class Occupied(Hook):
 class Moved(Hook):
     """The device starts anew: silence for silent_s, then a map with its models in another order, or without one."""
 
-    def __init__(self, device: ModbusDevice, armed: Armed) -> None:
+    def __init__(self, device: RegisterDevice, armed: Armed) -> None:
         super().__init__(device, armed)
         self._until_s = device.now_s() + armed.number("silent_s")
         without = round(armed.number("without"))
@@ -175,7 +167,7 @@ class Moved(Hook):
 class Other(Ignored):
     """At a share of the requests another device of the same make answers: its own serial number, all else at rest."""
 
-    def __init__(self, device: ModbusDevice, armed: Armed) -> None:
+    def __init__(self, device: RegisterDevice, armed: Armed) -> None:
         super().__init__(device, armed)
         device.advance()
         device.refresh()

@@ -14,7 +14,7 @@ from hil.devices.inverter import TOLD as INVERTER_TOLD
 from hil.devices.inverter import InverterDevice
 from hil.devices.inverter_map import writable
 from hil.devices.meter import TOLD as METER_TOLD
-from hil.devices.modbus import Answer, ModbusDevice
+from hil.devices.modbus import Answer, RegisterDevice
 from hil.devices.sunspec import BASE, Cell
 from hil.faults.words import Armed
 
@@ -26,10 +26,26 @@ MARK_BYTES = 4  # 'SunS'
 MODEL_END = 0xFFFF
 
 
+class Deaf:
+    """A fault of a device that answers Modbus of any kind: no request gets an answer."""
+
+    def __init__(self, armed: Armed) -> None:
+        self.armed = armed
+
+    def asked(self, request: Request) -> Request | int | None:
+        """Say nothing."""
+        self.armed.bit()
+        return None
+
+    def answered(self, request: Request, answer: Answer) -> Answer:
+        """Return the answer as it is; there is none."""
+        return answer
+
+
 class Hook:
     """One fault of one device. This one does nothing; a subclass says what becomes of reads, writes and answers."""
 
-    def __init__(self, device: ModbusDevice, armed: Armed) -> None:
+    def __init__(self, device: RegisterDevice, armed: Armed) -> None:
         self.device, self.armed = device, armed
 
     def asked(self, request: Request) -> Request | int | None:
@@ -73,7 +89,7 @@ def place(request: Request) -> int:
     return 2 * (request.address - BASE)
 
 
-def told_cells(device: ModbusDevice, point: str = "") -> tuple[Cell, ...]:
+def told_cells(device: RegisterDevice, point: str = "") -> tuple[Cell, ...]:
     """Return the registers of a told point ("ac_w") or of one by its name ("701.W"); "" = those of all told points.
 
     Raises KeyError for a point that the device does not have.
@@ -85,7 +101,7 @@ def told_cells(device: ModbusDevice, point: str = "") -> tuple[Cell, ...]:
     return tuple(device.image.cell(name) for name in names)
 
 
-def long_cells(device: ModbusDevice) -> tuple[Cell, ...]:
+def long_cells(device: RegisterDevice) -> tuple[Cell, ...]:
     """Return all told points and settings that take more than one register."""
     cells = told_cells(device)
     if isinstance(device, InverterDevice):
@@ -112,12 +128,12 @@ def scaled_points(number: int, factor: str) -> tuple[int, dict[str, str]]:
     return 2 * points[factor].offset, kinds
 
 
-def meter_model(device: ModbusDevice) -> int:
+def meter_model(device: RegisterDevice) -> int:
     """Return the model that a meter tells by."""
     return next(number for number, _, _ in models(device.image.registers) if number in METER_MODELS)
 
 
-def _told_points(device: ModbusDevice) -> dict[str, tuple[str, ...]]:
+def _told_points(device: RegisterDevice) -> dict[str, tuple[str, ...]]:
     if isinstance(device, InverterDevice):
         return INVERTER_TOLD
     number = meter_model(device)

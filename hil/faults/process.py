@@ -17,7 +17,7 @@ from hil.run.disk import rewrite
 from hil.run.supervisor import Supervisor
 
 CONTROLLER: frozenset[Kind] = frozenset(("controller",))
-DEVICES: frozenset[Kind] = frozenset(("inverter", "meter", "battery"))
+DEVICES: frozenset[Kind] = frozenset(("inverter", "meter", "battery", "inputs"))
 REAL: frozenset[Mode] = frozenset(("real",))
 TURNS_MAX = 1e6
 BUSY = (sys.executable, "-c", "while True: pass")

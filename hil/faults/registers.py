@@ -4,7 +4,7 @@ import msgspec
 
 from controller.link.modbus_server import Request
 from hil.devices.inverter import InverterDevice
-from hil.devices.modbus import Answer, ModbusDevice
+from hil.devices.modbus import Answer, RegisterDevice
 from hil.devices.sunspec import NAN, Cell
 from hil.faults.hook import WRITES, Hook, long_cells, meter_model, models, place, scaled_points, told_cells
 from hil.faults.words import Armed
@@ -15,7 +15,7 @@ EXPONENTS = range(-10, 11)  # of a scale factor: SunSpec Device Information Mode
 class Frozen(Hook):
     """Registers stay as they were. What is written is still taken, and read back; a heartbeat may go on."""
 
-    def __init__(self, device: ModbusDevice, armed: Armed) -> None:
+    def __init__(self, device: RegisterDevice, armed: Armed) -> None:
         super().__init__(device, armed)
         device.advance()
         device.refresh()
@@ -41,7 +41,7 @@ class Frozen(Hook):
 class Sentinels(Hook):
     """Registers hold a word that means "not implemented", be it that of their kind or not."""
 
-    def __init__(self, device: ModbusDevice, armed: Armed) -> None:
+    def __init__(self, device: RegisterDevice, armed: Armed) -> None:
         super().__init__(device, armed)
         self._cells = told_cells(device, armed.text("point"))
         word = bytes.fromhex(armed.text("word").removeprefix("0x"))
@@ -57,7 +57,7 @@ class Sentinels(Hook):
 class Swapped(Hook):
     """Long values come, and are taken, with their words turned round; or every register with its bytes."""
 
-    def __init__(self, device: ModbusDevice, armed: Armed) -> None:
+    def __init__(self, device: RegisterDevice, armed: Armed) -> None:
         super().__init__(device, armed)
         self._cells = long_cells(device)
         self._bytes = armed.text("order") == "bytes"
@@ -90,7 +90,7 @@ class Swapped(Hook):
 class ScaleMoves(Hook):
     """A scale factor changes while the device runs, and the values that hang on it follow late_s later."""
 
-    def __init__(self, device: ModbusDevice, armed: Armed) -> None:
+    def __init__(self, device: RegisterDevice, armed: Armed) -> None:
         super().__init__(device, armed)
         name = armed.text("factor") or f"{_power_model(device)}.W_SF"
         number, factor = int(name.partition(".")[0]), name.partition(".")[2]
@@ -118,7 +118,7 @@ class ScaleMoves(Hook):
 class Torn(Hook):
     """The first register of a long value is of now, the rest of the last earlier moment at which somebody asked."""
 
-    def __init__(self, device: ModbusDevice, armed: Armed) -> None:
+    def __init__(self, device: RegisterDevice, armed: Armed) -> None:
         super().__init__(device, armed)
         point = armed.text("point")
         self._cells = told_cells(device, point) if point else long_cells(device)
@@ -144,6 +144,6 @@ def _absent(kind: str, size_bytes: int) -> bytes:
     return bytes(word)
 
 
-def _power_model(device: ModbusDevice) -> int:
+def _power_model(device: RegisterDevice) -> int:
     """Return the model that a device tells its power by."""
     return 701 if isinstance(device, InverterDevice) else meter_model(device)

@@ -15,16 +15,20 @@ from hil.plant.told import Alter, Tamper
 POINTS: dict[Kind, tuple[str, ...]] = {
     "inverter": tuple(INVERTER_TOLD),
     "meter": tuple(METER_TOLD),
-    "battery": ("soc", "soh", "pack_a", "pack_v", "temperature_c", "charge_max_a", "discharge_max_a"),
+    "battery": (
+        *("soc", "soh", "pack_a", "pack_v", "temperature_c", "charge_max_a", "discharge_max_a"),
+        *("cell_min_v", "cell_max_v", "temperature_min_c", "temperature_max_c"),  # told by canbus_bms alone
+    ),
+    "inputs": tuple(map(str, range(8))),  # the channels
 }
-FIRST: dict[Kind, str] = {"inverter": "ac_w", "meter": "power_w", "battery": "soc"}
+FIRST: dict[Kind, str] = {"inverter": "ac_w", "meter": "power_w", "battery": "soc", "inputs": "0"}
 ON: frozenset[Kind] = frozenset(POINTS)
 ANY = 1e9
 
 POINT = Param(
     default="",
     choices=("", *sorted({point for points in POINTS.values() for point in points})),
-    says="what is told wrongly; left out = ac_w of an inverter, power_w of a meter, soc of a battery",
+    says="what is told wrongly; left out = ac_w of an inverter, power_w of a meter, soc of a battery, 0 of inputs",
 )
 
 
@@ -72,6 +76,13 @@ VERBS: tuple[Verb, ...] = (
         "tells more and more than the true value, or less and less",
         lambda armed, now_s: told.drift(armed.number("per_h"), now_s),
         per_h=_number(0.05, "what is added after an hour"),
+    ),
+    _verb(
+        "jumps",
+        "tells the true value and another by turns",
+        lambda armed, now_s: told.jumps(armed.number("by_value"), armed.number("every_s"), now_s),
+        by_value=_number(0.1, "what is added every other time"),
+        every_s=Param(default=2.0, low=0.1, high=3600.0, unit="s", says="how long each turn lasts"),
     ),
     _verb(
         "noise",

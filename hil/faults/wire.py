@@ -20,7 +20,7 @@ from hil.wire.toxics import Strikes, by_chance
 
 Begin = Callable[[Any, Armed], Heal]
 
-DEVICES: frozenset[Kind] = frozenset(("inverter", "meter"))
+DEVICES: frozenset[Kind] = frozenset(("inverter", "meter", "inputs"))
 ENDS: frozenset[Kind] = DEVICES | {"utility"}
 UTILITY: frozenset[Kind] = frozenset(("utility",))
 

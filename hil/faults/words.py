@@ -14,7 +14,7 @@ from msgspec import Meta, field
 
 Mode = Literal["lockstep", "model", "real"]
 Layer = Literal["wire", "can", "told", "device", "plant", "time", "utility", "disk", "process"]
-Kind = Literal["inverter", "meter", "battery", "utility", "controller", "disk", "clock", "grid", "local"]
+Kind = Literal["inverter", "meter", "battery", "inputs", "utility", "controller", "disk", "clock", "grid", "local"]
 Value = float | str | bool
 
 ALL_MODES: frozenset[Mode] = frozenset(("lockstep", "model", "real"))

@@ -48,8 +48,10 @@ class Judge:
         self._site, bounds = site, Bounds(site, allowed or Allowed())
         self._unit_names = tuple(unit.name for unit in site.unit)
         self._moment = Moment(bounds)
-        self._rows = tuple((row, (laid := row.lay(bounds)).says, _check(row, laid)) for row in selected(names))
-        self._looks = tuple(check.look for _, _, check in self._rows)
+        rows = [(row, row.lay(bounds)) for row in selected(names)]
+        checks = [_check(row, laid) for row, laid in rows]
+        self._rows = tuple((row, laid.says, check) for (row, laid), check in zip(rows, checks, strict=True))
+        self._looks = tuple(check.look for (_, laid), check in zip(rows, checks, strict=True) if not laid.idle)
         self._samples, self._begun_s = 0, 0.0
         self._export_over_wh = self._import_over_wh = self._discharged_wh = self._charged_wh = 0.0
         self._written_before = 0

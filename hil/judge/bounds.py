@@ -32,6 +32,7 @@ class Allowed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     current_s: Seconds = 2.0
     silence_s: Seconds = 2.0  # on top of the age at which a device counts as silent
     expiry_s: Seconds = 2.5  # cycle + settling
+    isolation_s: Seconds = 30.0  # the isolation resistance is read with the settings, one of them every few polls
     reaction_s: Seconds = 2.5  # anything else that has to be seen, decided and done
     travel_w_per_s: Annotated[float, Meta(ge=0)] | None = None  # None: the nameplate once a minute
     daily_writes_max: Writes = 5e6  # registers written to one inverter; generous: 58 a second
@@ -57,6 +58,7 @@ class UnitBounds(msgspec.Struct, frozen=True, kw_only=True):
     stale_s: float  # of the battery
     poll_s: float  # of the slower of inverter and battery
     daily_writes_max: float
+    part_ratio: float = 1.0  # of its batteries, where it shares them with other units
 
 
 class Bounds:
@@ -87,13 +89,22 @@ class Bounds:
         low_w, high_w = self._wish_low_w, self._wish_high_w
         return (min(low_w, net_load_w), max(high_w, net_load_w)) if self._follows_load else (low_w, high_w)
 
+    def stale_s(self, device: str) -> float:
+        """Return after how long a device counts as silent."""
+        return self._ms(device, "stale_after_ms", STALE_MS) / 1000
+
+    def poll_s(self, device: str) -> float:
+        """Return how often a device is read."""
+        return self._ms(device, "poll_ms", POLL_MS) / 1000
+
     def _unit(self, unit: Unit) -> UnitBounds:
         energy, allowed, capacity_wh = self.site.energy, self.allowed, float(unit.capacity_wh)
-        nameplate_w = max(unit.charge_max_w, unit.discharge_max_w)
+        nameplate_w = _nameplate_w(unit)
         inverter = self._devices.get(unit.inverter)
         profile = "" if inverter is None else inverter.profile
         settle_ms = SETTLE_MS if unit.settle_ms is None else unit.settle_ms
-        polls_ms = [self._ms(name, "poll_ms", POLL_MS) for name in (unit.inverter, unit.battery)]
+        polls_ms = [self._ms(name, "poll_ms", POLL_MS) for name in (unit.inverter, *unit.batteries)]
+        sharing_w = [_nameplate_w(other) for other in self.site.unit if other.batteries == unit.batteries]
         return UnitBounds(
             unit=unit,
             charge_w=unit.charge_max_w,
@@ -108,14 +119,19 @@ class Bounds:
             efficiency_ratio=unit.efficiency_pct / 100,
             settle_s=RESPONSES * settle_ms / 1000,
             watchdog_s=WATCHDOG_S if unit.watchdog_s is None else unit.watchdog_s,
-            stale_s=self._ms(unit.battery, "stale_after_ms", STALE_MS) / 1000,
+            stale_s=max(self.stale_s(name) for name in unit.batteries),
             poll_s=max(polls_ms) / 1000,
             daily_writes_max=allowed.profile_writes_max.get(profile, allowed.daily_writes_max),
+            part_ratio=nameplate_w / max(1, sum(sharing_w)) if len(sharing_w) > 1 else 1.0,
         )
 
     def _ms(self, device: str, key: str, missing_ms: int) -> int:
         told_ms: int | None = getattr(self._devices.get(device), key, None)
         return missing_ms if told_ms is None else told_ms
+
+
+def _nameplate_w(unit: Unit) -> int:
+    return max(unit.charge_max_w, unit.discharge_max_w)
 
 
 def listed(numbers: Iterable[float]) -> str:

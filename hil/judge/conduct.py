@@ -8,6 +8,7 @@ JITTER_CYCLES = 2  # the target moves once a cycle, and a cycle may come late
 TRAVEL_RATIO = 2  # the set points may travel twice what orders, load and limits travel
 START_S = 600.0  # of the day's writes, that may be used at once: discovery and the first set points
 DAY_S = 86_400.0
+RECOVERED_PCT = 1  # above the floor a unit's recovery ends
 
 
 def ramp(bounds: Bounds) -> Laid:
@@ -55,18 +56,30 @@ def order_expired(bounds: Bounds) -> Laid:
             own_w += power_w if reached else 0.0
             lost_w += 0.0 if reached else unit.ac_w
         low_w, high_w = bounds.wishes_w(moment.net_load_w)
-        low_w = min(low_w, -moment.poi_needs_w(-1)) - near_w - max(0.0, lost_w)
+        low_w = min(low_w, -moment.poi_needs_w(-1), -_replenished_w(bounds, moment)) - near_w - max(0.0, lost_w)
         high_w = max(high_w, moment.poi_needs_w(1)) + near_w - min(0.0, lost_w)
         return max(low_w - own_w, own_w - high_w)
 
     return Laid(excess=excess, allowed=(expiry_s,), says=f"but for {expiry_s:g} s")
 
 
+def _replenished_w(bounds: Bounds, moment: Moment) -> float:
+    """Return what is charged at most without an order: up to a reserve that is asked for, or back to the floor."""
+    energy, kept_pct, total_w = bounds.site.energy, moment.limits.reserve_pct, 0.0
+    for row, unit in zip(bounds.units, moment.truth.units, strict=True):
+        sure_pct = 100 * unit.soc_told - energy.soc_error_pct
+        if kept_pct is not None and sure_pct < kept_pct:
+            total_w += row.charge_w
+        elif sure_pct < energy.floor_pct + RECOVERED_PCT:
+            total_w += row.charge_w * energy.recovery_pct / 100
+    return total_w
+
+
 def bms_silent(bounds: Bounds) -> Laid:
     """Lay that a unit rests while its battery cannot be heard."""
 
     def excess(moment: Moment, place: int) -> float | None:
-        if moment.truth.units[place].battery not in moment.truth.cut or not moment.reached[place]:
+        if not moment.deaf(moment.truth.units[place]) or not moment.reached[place]:
             return None
         return abs(moment.own_w[place]) - IDLE_W
 

@@ -9,6 +9,7 @@ from hil.judge.moment import Moment
 
 AMPERE_SLACK_A = 2.0  # the stand-by draw of the inverter, with the rounding of the frame that told the limit
 COMMAND_PCT = 0.1  # of the nameplate: the rounding of the register
+CELL_SLACK_MV = 5.0
 
 
 def poi_export(bounds: Bounds) -> Laid:
@@ -69,6 +70,33 @@ def pq_circle(bounds: Bounds) -> Laid:
     return Laid(excess=excess, allowed=tuple(plate_va * METERING_PCT / 100 for plate_va in plates_va))
 
 
+def command_circle(bounds: Bounds) -> Laid:
+    """Lay the apparent power on what the device is told: the site's where it names one, else the inverter's."""
+
+    def excess(moment: Moment, place: int) -> float | None:
+        unit, row = moment.truth.units[place], bounds.units[place]
+        most_va = unit.rated_va if row.unit.apparent_max_va is None else row.unit.apparent_max_va
+        if most_va is None or not unit.command_var:
+            return None
+        return hypot(unit.command_w, unit.command_var) - most_va
+
+    return Laid(excess=excess, allowed=tuple(max(u.charge_w, u.discharge_w) * COMMAND_PCT / 100 for u in bounds.units))
+
+
+def cell_voltage(bounds: Bounds) -> Laid:
+    """Lay what no cell may pass: no charge while the highest is above it, no discharge while the lowest is below."""
+
+    def excess(moment: Moment, place: int) -> float | None:
+        unit, own_w = moment.truth.units[place], moment.own_w[place]
+        if unit.cell_low_v is None or unit.cell_high_v is None or not unit.closed:
+            return None
+        if own_w < -bounds.units[place].near_w:
+            return 1000 * (unit.cell_max_v - unit.cell_high_v)
+        return 1000 * (unit.cell_low_v - unit.cell_min_v) if own_w > bounds.units[place].near_w else None
+
+    return Laid(excess=excess, allowed=(CELL_SLACK_MV,) * len(bounds.units))
+
+
 def bms_charge_current(bounds: Bounds) -> Laid:
     """Lay the current that the BMS lets in."""
     return _current(bounds, -1)
@@ -84,7 +112,7 @@ def _current(bounds: Bounds, sign: int) -> Laid:
 
     def excess(moment: Moment, place: int) -> float | None:
         unit = moment.truth.units[place]
-        if not moment.reached[place] or not moment.obeys[place] or unit.battery in moment.truth.cut:
+        if not moment.reached[place] or not moment.obeys[place] or moment.deaf(unit):
             return None
         most_a = unit.discharge_max_a if sign > 0 else unit.charge_max_a
         return sign * unit.pack_a - most_a - AMPERE_SLACK_A

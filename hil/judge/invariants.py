@@ -1,14 +1,14 @@
 """The invariants: one row each, with the law or requirement it stands for.
 
-To add one: a row in its class's place, a function bounds -> Laid beside its kin (energy, electrical, conduct), and a
-test that breaks it and one that just holds it.
+To add one: a row in its class's place, a function bounds -> Laid beside its kin (energy, electrical, network, conduct),
+and a test that breaks it and one that just holds it.
 """
 
 from collections.abc import Callable, Iterable
 
 import msgspec
 
-from hil.judge import conduct, electrical, energy
+from hil.judge import conduct, electrical, energy, network
 from hil.judge.bounds import Bounds
 from hil.judge.measures import Kind, Laid
 
@@ -48,6 +48,13 @@ _ROWS = (
         lay=energy.reserve,
     ),
     Invariant(
+        name="storm_reserve",
+        says="nothing below a reserve ahead of a storm is discharged, but as far as the import limit demands it",
+        why="class 4; control 1.2",
+        unit="Wh",
+        lay=energy.storm_reserve,
+    ),
+    Invariant(
         name="poi_export",
         says="never more into the grid than the limit, as far as the batteries can help it",
         why="I17, class 2; UL 1741 CRD and UL 3141 (hil 4.2)",
@@ -64,6 +71,92 @@ _ROWS = (
         lay=electrical.poi_import,
         kind="lasting",
         of_site=True,
+    ),
+    Invariant(
+        name="phase_export",
+        says="no phase feeds more than its limit, as far as the batteries can help it",
+        why="class 2; control 1.3",
+        unit="W",
+        lay=network.phase_export,
+        kind="lasting",
+        of_site=True,
+    ),
+    Invariant(
+        name="phase_import",
+        says="no phase draws more than its limit, as far as the batteries can help it",
+        why="class 2; control 1.3",
+        unit="W",
+        lay=network.phase_import,
+        kind="lasting",
+        of_site=True,
+    ),
+    Invariant(
+        name="breaker",
+        says="no phase carries more than the main breaker, as far as the batteries can help it",
+        why="class 2; control 1.3",
+        unit="A",
+        lay=network.breaker,
+        kind="lasting",
+        of_site=True,
+    ),
+    Invariant(
+        name="envelope_export",
+        says="never more into the grid than an envelope or a contact leaves, as far as the batteries can help it",
+        why="class 2; CSIP-AUS 1.1 opModExpLimW",
+        unit="W",
+        lay=network.envelope_export,
+        kind="lasting",
+        of_site=True,
+    ),
+    Invariant(
+        name="envelope_import",
+        says="never more from the grid than an envelope or a contact leaves, as far as the batteries can help it",
+        why="class 2; CSIP-AUS 1.1 opModImpLimW",
+        unit="W",
+        lay=network.envelope_import,
+        kind="lasting",
+        of_site=True,
+    ),
+    Invariant(
+        name="consumption",
+        says="no more is charged from the grid than the limit on consumption leaves, unheard its failsafe",
+        why="class 2; EEBUS LPC, section 14a EnWG",
+        unit="W",
+        lay=network.consumption,
+        kind="lasting",
+        of_site=True,
+    ),
+    Invariant(
+        name="emergency_stop",
+        says="every unit is at rest once the emergency stop acts",
+        why="class 0",
+        unit="W",
+        lay=network.emergency_stop,
+        kind="lasting from its cause",
+    ),
+    Invariant(
+        name="no_charge",
+        says="nothing is charged while a contact forbids it",
+        why="class 0",
+        unit="W",
+        lay=network.no_charge,
+        kind="lasting from its cause",
+    ),
+    Invariant(
+        name="no_discharge",
+        says="nothing is discharged while a contact forbids it",
+        why="class 0",
+        unit="W",
+        lay=network.no_discharge,
+        kind="lasting from its cause",
+    ),
+    Invariant(
+        name="isolation",
+        says="a unit whose DC side is not isolated from earth is at rest",
+        why="class 0; IEC 62109-2 4.8.2",
+        unit="W",
+        lay=network.isolation,
+        kind="lasting from its cause",
     ),
     Invariant(
         name="nameplate",
@@ -87,6 +180,20 @@ _ROWS = (
         lay=electrical.command_range,
     ),
     Invariant(
+        name="command_circle",
+        says="no device is told more active and reactive power together than its apparent power",
+        why="class 1; IEEE 1547-2018 5.2",
+        unit="VA",
+        lay=electrical.command_circle,
+    ),
+    Invariant(
+        name="min_power",
+        says="no unit is told a power that is too small for it",
+        why="class 1; dead zones never circulate power",
+        unit="W",
+        lay=network.min_power,
+    ),
+    Invariant(
         name="bms_charge_current",
         says="never above what the BMS lets in",
         why="class 1; F54",
@@ -101,6 +208,13 @@ _ROWS = (
         unit="A",
         lay=electrical.bms_discharge_current,
         kind="lasting",
+    ),
+    Invariant(
+        name="cell_voltage",
+        says="no cell is driven past what it bears",
+        why="class 1; canbms 5",
+        unit="mV",
+        lay=electrical.cell_voltage,
     ),
     Invariant(
         name="contactor_open",

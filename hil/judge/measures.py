@@ -24,6 +24,7 @@ class Laid(msgspec.Struct, frozen=True, kw_only=True):
     excess: Excess
     allowed: tuple[float, ...]
     says: str = ""  # the site's own numbers
+    idle: bool = False  # the site has nothing by which its case could come up
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):

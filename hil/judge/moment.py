@@ -9,6 +9,7 @@ from math import inf, isfinite
 
 from controller.model import Site
 from hil.judge.bounds import EXPECTED_PCT, Bounds
+from hil.judge.limits import Limits
 from hil.plant.truth import Truth, UnitTruth
 
 NOTHING = Truth(t_s=-inf, units=(), load_w=0, pv_w=0, poi_w=0, grid_hz=0, grid_v=0)
@@ -34,6 +35,7 @@ class Moment:
         self._low_s, self._high_s = [-inf] * count, [-inf] * count
         self._meter, self._meter_cut_s = bounds.site.poi.meter, inf
         self._at_poi = bounds.site.utility.domain == "poi"
+        self.limits = Limits(bounds)
 
     def take(self, truth: Truth) -> None:
         """Go on to truth. Stops the bench where it is out of order, of another site, or no number."""
@@ -51,6 +53,7 @@ class Moment:
             self._meter_cut_s = min(self._meter_cut_s, t_s)
             patience_s = self.bounds.meter_stale_s + self.bounds.allowed.silence_s
             self.blind = t_s - self._meter_cut_s <= patience_s
+        self.limits.take(truth)
         total = net_load_w + truth.poi_w + truth.meter_false_w + truth.grid_hz + truth.grid_v + (order_w or 0.0)
         self.command_w = 0.0
         for place, unit in enumerate(truth.units):
@@ -62,9 +65,10 @@ class Moment:
 
         Negative where they may rest. The interconnection stands above energy and reserve.
         """
-        poi = self.bounds.site.poi
-        most_w = poi.import_max_w if sign > 0 else poi.export_max_w
-        return sign * self.net_load_w - most_w + poi.margin_w
+        limits = self.limits
+        most_w = limits.import_w if sign > 0 else limits.export_w
+        need_w = sign * self.net_load_w - most_w + self.bounds.site.poi.margin_w
+        return max(need_w, limits.need_w[0 if sign > 0 else 1])
 
     def unforced(self, sign: int) -> float:
         """Return which share (0..1) of the batteries' power in one direction the POI limit does not demand."""
@@ -82,16 +86,21 @@ class Moment:
             if not self.reached[place] or not self.obeys[place] or unit.state != "run":
                 continue
             able_w = 0.0
-            if unit.closed and unit.battery not in self.truth.cut:
+            if unit.closed and not self.deaf(unit):
                 able_w = self._able_w(place, unit, -sign) * (100 - EXPECTED_PCT) / 100
             total_w += max(0.0, sign * unit.ac_w, sign * unit.ac_w + able_w)
         return total_w
 
+    def deaf(self, unit: UnitTruth) -> bool:
+        """Return whether one of a unit's batteries cannot be heard: the unit has to rest then."""
+        return any(name in self.truth.cut for name in unit.batteries)
+
     def _able_w(self, place: int, unit: UnitTruth, sign: int) -> float:
         row = self.bounds.units[place]
+        volts = unit.pack_v * row.part_ratio
         if sign > 0:
-            return min(row.discharge_w, unit.discharge_max_a * unit.pack_v * row.efficiency_ratio)
-        return min(row.charge_w, unit.charge_max_a * unit.pack_v)
+            return min(row.discharge_w, unit.discharge_max_a * volts * row.efficiency_ratio)
+        return min(row.charge_w, unit.charge_max_a * volts)
 
     def _unit(self, place: int, unit: UnitTruth, t_s: float) -> float:
         """Take a unit and return a sum that is a number when all its values are."""
@@ -136,4 +145,4 @@ class Moment:
 
 def belongs(truth: Truth, site: Site) -> bool:
     """Tell whether the units of a truth are those of a site, in its order."""
-    return [(u.inverter, u.battery) for u in truth.units] == [(u.inverter, u.battery) for u in site.unit]
+    return [(u.inverter, u.batteries) for u in truth.units] == [(u.inverter, u.batteries) for u in site.unit]

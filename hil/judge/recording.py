@@ -60,6 +60,7 @@ class Recorder:
     def __init__(self, site: Site, delay_s: float = 1.4, every_s: float = 0.1) -> None:
         self._site, self._every_s = site, every_s
         self._reference = Reference(site, delay_s)
+        self._parts = self._reference.parts
         self._times_s = array("d")
         self._columns = {name: array("d") for name in COLUMNS}
         self._refused_s: dict[str, float] = {}
@@ -82,7 +83,7 @@ class Recorder:
             sum(unit.ac_w for unit in truth.units),
             sum(unit.command_w for unit in truth.units),
             truth.poi_w,
-            sum(unit.energy_wh for unit in truth.units),
+            sum(unit.energy_wh * part for unit, part in zip(truth.units, self._parts, strict=True)),
             ideal.power_w,
             ideal.late_w,
             float(ideal.met),

@@ -37,6 +37,7 @@ class Reference:
 
     def __init__(self, site: Site, delay_s: float) -> None:
         self._site, self._delay_s, self._bounds = site, delay_s, Bounds(site, Allowed())
+        self.parts = tuple(row.part_ratio for row in self._bounds.units)  # of its batteries, by unit
         self._past: deque[tuple[float, float]] = deque()  # t_s, power_w; not older than the delay
         self._late_w = nan
 
@@ -94,13 +95,15 @@ class Reference:
         out_wh = unit.energy_wh - off_wh - row.floor_wh
         sold_wh = unit.energy_wh - off_wh - max(row.floor_wh, row.reserve_wh)
         in_wh = row.ceiling_wh - off_wh - unit.energy_wh
-        out_w, sold_w = (max(0.0, left_wh) * 3600 * row.efficiency_ratio / horizon_s for left_wh in (out_wh, sold_wh))
-        return max(0.0, in_wh) * 3600 / horizon_s, out_w, sold_w
+        per_s = 3600 * row.part_ratio / horizon_s
+        out_w, sold_w = (max(0.0, left_wh) * row.efficiency_ratio * per_s for left_wh in (out_wh, sold_wh))
+        return max(0.0, in_wh) * per_s, out_w, sold_w
 
 
 def _able(unit: UnitTruth, row: UnitBounds, cut: frozenset[str]) -> tuple[float, float]:
     """Return what a unit can take and give now, in W: nothing where it stands, is cut off or its contactor is open."""
-    if unit.state != "run" or not unit.closed or unit.inverter in cut or unit.battery in cut:
+    if unit.state != "run" or not unit.closed or not cut.isdisjoint((unit.inverter, *unit.batteries)):
         return 0.0, 0.0
-    charge_w = min(row.charge_w, unit.charge_max_a * unit.pack_v)
-    return charge_w, min(row.discharge_w, unit.discharge_max_a * unit.pack_v * row.efficiency_ratio)
+    volts = unit.pack_v * row.part_ratio
+    charge_w = min(row.charge_w, unit.charge_max_a * volts)
+    return charge_w, min(row.discharge_w, unit.discharge_max_a * volts * row.efficiency_ratio)

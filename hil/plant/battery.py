@@ -13,15 +13,20 @@ from hil.plant.pack import Pack, PackSpec
 from hil.plant.told import Told
 
 SHORTEST_S = 1e-9
+Speaks = Literal["pylontech_lv", "canbus_bms"]
 
 
 class BatterySpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the battery is. soc: the true state of charge at the start. never_limits: see Bms."""
+    """What the battery is. soc: the true state of charge at the start. never_limits: see Bms.
+
+    speaks: the frames it sends, those of pylontech_lv.dbc or of canbus_bms.dbc, which tell of its cells.
+    """
 
     pack: PackSpec = PackSpec()
     bms: BmsSpec = BmsSpec()
     soc: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)] = 0.6
     never_limits: bool = False
+    speaks: Speaks = "pylontech_lv"
 
     @property
     def when_silent(self) -> Literal["open", "pause"]:
@@ -114,6 +119,11 @@ class Battery:
     def cell_c(self) -> float:
         """Return the temperature of the warmest cell in C."""
         return self.pack.cell_c
+
+    @property
+    def cell_cold_c(self) -> float:
+        """Return the temperature of the coldest cell in C."""
+        return self.pack.cell_cold_c
 
     @property
     def temperature_c(self) -> float:

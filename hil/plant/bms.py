@@ -66,11 +66,13 @@ class Bms:
 
     Faults that are here, as plain attributes: hold_soc (told state of charge stands still), limits_zero, force_open,
     isolation_lost, never_limits (permits all and never trips: a mutant). As calls: jump_soc, lose_calibration.
+    wants_force, wants_full: it asks for a forced or a full charge for reasons of its own, whatever the state of charge.
     """
 
     def __init__(self, spec: BmsSpec, pack: Pack) -> None:
         self.spec, self.pack = spec, pack
         self.hold_soc = self.limits_zero = self.force_open = self.isolation_lost = self.never_limits = False
+        self.wants_force = self.wants_full = False
         self._modules = pack.spec.modules
         self.current_max_a = self._modules * spec.module_max_a
         charge_pct = pack.chemistry.charge_pct
@@ -82,7 +84,7 @@ class Bms:
         self._low_v, self._high_v = pack.cell_min_v, pack.cell_max_v
         self._silent_s = self._ended_s = self._since_full_s = self._through_ah = 0.0
         self._full = False
-        self.force_charge = self.balancing = False
+        self._low = self.balancing = False
         self.alarms: frozenset[str] = frozenset()
         self.warnings: frozenset[str] = frozenset()
         self._tripped, self._watch_due_s = False, NEVER_S
@@ -99,10 +101,19 @@ class Bms:
         return self.contactor.closed
 
     @property
+    def force_charge(self) -> bool:
+        """Whether it is so low that it asks to be charged at once."""
+        return self._low or self.wants_force
+
+    @property
     def full_charge_wanted(self) -> bool:
         """Whether the last full charge is too long ago."""
         cycles = self._through_ah / (2 * self.estimate.capacity_ah)
-        return self._since_full_s >= self.spec.full_wanted_after_s or cycles >= self.spec.full_wanted_after_cycles
+        return (
+            self.wants_full
+            or self._since_full_s >= self.spec.full_wanted_after_s
+            or cycles >= self.spec.full_wanted_after_cycles
+        )
 
     @property
     def busy(self) -> bool:
@@ -208,8 +219,8 @@ class Bms:
         elif (empty and settled) or "under_voltage" in self.alarms:
             self.estimate.empty()
         self._full = self._full and self.estimate.soc >= spec.recharge_soc
-        until_soc = spec.force_charge_until_soc if self.force_charge else spec.force_charge_from_soc
-        self.force_charge = self.soc_told < until_soc
+        until_soc = spec.force_charge_until_soc if self._low else spec.force_charge_from_soc
+        self._low = self.soc_told < until_soc
 
     def _permit(self, dt_s: float) -> None:
         """Set the limits: down at once, up at the rate of the spec."""

@@ -4,7 +4,7 @@ What is set is the source's; behind an impedance the site's own power lifts or l
 open the site is an island: it is dead unless an inverter forms a grid, which then holds nominal voltage and frequency.
 """
 
-from math import sqrt
+from math import hypot, sqrt
 from typing import Annotated, Protocol, TypeAlias
 
 import msgspec
@@ -99,7 +99,15 @@ class Grid:
         (v_1, v_2, v_3), nominal_v = self.phase_v_pu, self.spec.nominal_v
         return v_1 * nominal_v, v_2 * nominal_v, v_3 * nominal_v
 
-    def step(self, _dt_s: float, site_w: float, site_var: float, unbalance_w: Phases = EVEN) -> None:
+    @property
+    def phase_a(self) -> Phases:
+        """Return what flows in each phase in A, a magnitude; nothing in one that is dead."""
+        (w_1, w_2, w_3), (q_1, q_2, q_3), (v_1, v_2, v_3) = self.phase_w, self.phase_var, self.phase_v
+        return _amps(w_1, q_1, v_1), _amps(w_2, q_2, v_2), _amps(w_3, q_3, v_3)
+
+    def step(
+        self, _dt_s: float, site_w: float, site_var: float, unbalance_w: Phases = EVEN, unbalance_var: Phases = EVEN
+    ) -> None:
         """Take what was set and the site's power: its sum, + toward the grid, and each phase's distance from a third.
 
         The grid has no memory, so that a step of any length ends in the same state.
@@ -108,7 +116,8 @@ class Grid:
         share_w, share_var = site_w / 3, site_var / 3
         off_1, off_2, off_3 = unbalance_w
         self.phase_w = (share_w + off_1, share_w + off_2, share_w + off_3)
-        self.phase_var = (share_var, share_var, share_var)
+        off_1, off_2, off_3 = unbalance_var
+        self.phase_var = (share_var + off_1, share_var + off_2, share_var + off_3)
         if self.closed:
             self.hz = self.set_hz
             factor_1, factor_2, factor_3 = self.phase_factor
@@ -123,6 +132,10 @@ class Grid:
 
     def _asked(self) -> tuple[float, ...]:
         return (self.set_hz, self.set_v_pu, self.closed, *self.phase_factor)
+
+
+def _amps(power_w: float, reactive_var: float, at_v: float) -> float:
+    return hypot(power_w, reactive_var) / at_v if at_v > 0 else 0.0
 
 
 def _impedance(spec: GridSpec) -> Impedance | None:

@@ -10,26 +10,22 @@ of the grid code or the ramp of enter service shapes the power, it is walked in 
 
 from collections import deque
 from math import ceil, inf
-from typing import Literal
 
+from hil.plant.circle import Circle
 from hil.plant.converter import Converter
-from hil.plant.functions import lagged, rest_of_circle
+from hil.plant.functions import lagged
 from hil.plant.grid_support import GridSupport
 from hil.plant.grid_watch import GridWatch
-from hil.plant.inverter_spec import InverterSpec, Limit, SetPoint, Terminals
+from hil.plant.inverter_spec import AT_REST, InverterSpec, Limit, Operation, Reactive, SetPoint, State, Terminals
 from hil.plant.power_path import NEAR_W, PowerPath
 from hil.plant.told import Told
 
-__all__ = ["Inverter", "InverterSpec", "Limit", "Operation", "SetPoint", "State", "Terminals"]
-
-State = Literal["off", "standby", "starting", "run", "fault"]
-Operation = Literal["stop", "start", "standby"]
+__all__ = ["Inverter", "InverterSpec", "Limit", "Operation", "Reactive", "SetPoint", "State", "Terminals"]
 
 PENDING_MAX = 64  # orders on their way; the newest takes the place of the one before when there are more
 SLICE_S = 0.05
 SOON_S = 1.0  # a timer that acts within this makes the inverter busy
 EARLY_S = 1e-6  # a time that is a sum of steps may end this much before the time it stands for
-AT_REST = Terminals(charge_max_w=0.0, discharge_max_w=0.0, pack_v=0.0, closed=True)
 
 
 class Inverter:
@@ -48,8 +44,9 @@ class Inverter:
         self.spec = spec = spec or InverterSpec()
         self.told = Told()
         self.writes = 0  # registers written by clients; the device counts them
-        self.set_point_now, self.limit_now = SetPoint(), Limit()
-        self.reverted = self.limit_reverted = False  # a timer has acted; who shows it clears it
+        self.set_point_now, self.limit_now, self.reactive_now = SetPoint(), Limit(), Reactive()
+        self.reverted = self.limit_reverted = self.reactive_reverted = False  # a timer acted; who shows it clears it
+        self.isolation_kohm = spec.isolation_kohm
         self.ramp_w_per_s = spec.ramp_w_per_s
         self.permit_service = True
         self.ignores = self.local = self.lost = False
@@ -60,11 +57,11 @@ class Inverter:
         self.injected_wh = self.absorbed_wh = self.dc_out_wh = self.dc_in_wh = 0.0
         self._time_s = 0.0
         self._timers: dict[str, float] = {}  # what acts when
-        self._pending: deque[tuple[float, float, float]] = deque()  # when it acts, set point in W, limit in W
+        self._pending: deque[tuple[float, float, float, Reactive]] = deque()  # when it acts, set point, limit in W
         self._ordered_w, self._limit_w = 0.0, inf  # past the dead time
         self._followed_w = self._goal_w = self._low_w = self._high_w = 0.0
         self._path = PowerPath(spec.response_s)
-        self._power_w = self._var = 0.0  # shaped, clipped
+        self._power_w = 0.0  # shaped, clipped
         self._flow = 1.0  # the share that flows: 0 in momentary cessation, back to 1 after
         self._entered_s: float | None = None  # since when the ramp of enter service holds power back
         self._waits = self._was_lost = False  # waits: for nothing but the grid, to enter service
@@ -73,6 +70,7 @@ class Inverter:
         self._felt = (1.0, spec.nominal_hz)  # voltage and frequency of the last slice
         self._converter = Converter(spec)
         self._support = GridSupport(spec.functions, spec.nominal_hz, spec.rated_w / spec.rated_va)
+        self._circle = Circle(spec, self._support)
         self._watch = GridWatch(spec.functions, self._timers)
         self._dead_s = 0.0 if spec.instant else spec.dead_s
         self._draw()
@@ -84,6 +82,17 @@ class Inverter:
         """Return the set point in force, 0 W where none is."""
         idle = self.local or self.state in ("off", "standby") or not self.set_point_now.enabled
         return 0.0 if idle else self.set_point_now.power_w
+
+    @property
+    def command_var(self) -> float:
+        """Return the reactive set point in force, 0 var where none is."""
+        idle = self.local or self.state in ("off", "standby") or not self.reactive_now.enabled
+        return 0.0 if idle else self.reactive_now.reactive_var
+
+    @property
+    def connected(self) -> bool:
+        """Return whether it is connected to a grid that is there: running, or in standby."""
+        return self.state in ("run", "standby") and self._terminals.grid_v_pu > 0
 
     @property
     def cabinet_c(self) -> float:
@@ -102,6 +111,11 @@ class Inverter:
         return max(0.0, self._timers.get("limit", 0.0) - self._time_s)
 
     @property
+    def reactive_reverts_s(self) -> float:
+        """Return the time left on the reactive set point's timer, 0 without one."""
+        return max(0.0, self._timers.get("reactive", 0.0) - self._time_s)
+
+    @property
     def busy(self) -> bool:
         """Whether small steps are needed: something moves, or will within SOON_S."""
         return self._stirred or self._knobs() != self._knobs_seen
@@ -117,6 +131,12 @@ class Inverter:
         if not self.lost:
             self.limit_now = limit
             self._arm("limit", limit)
+
+    def reactive(self, reactive: Reactive) -> None:
+        """Take the VarSet group, with its timer as for the set point."""
+        if not self.lost:
+            self.reactive_now = reactive
+            self._arm("reactive", reactive)
 
     def operate(self, operation: Operation) -> None:
         """Stop, start (which also ends standby and a fault that waits for it), or go to standby (SunSpec 715)."""
@@ -143,7 +163,7 @@ class Inverter:
 
     def revert_now(self) -> bool:
         """Let the reversion timers that run act before their time; return whether any did."""
-        early = [name for name in ("set_point", "limit") if name in self._timers]
+        early = [name for name in ("set_point", "limit", "reactive") if name in self._timers]
         for name in early:
             del self._timers[name]
             self._act(name)
@@ -181,8 +201,8 @@ class Inverter:
         self._stirred = self._moves() or (bool(timers) and min(timers.values()) <= end_s + SOON_S)
         self._knobs_seen = self._knobs()
 
-    def _arm(self, name: str, group: SetPoint | Limit) -> None:
-        """Start or stop a group's timer and send both groups on their way."""
+    def _arm(self, name: str, group: SetPoint | Limit | Reactive) -> None:
+        """Start or stop a group's timer and send all groups on their way."""
         if group.enabled and group.timer_s > 0:
             self._timers[name] = self._time_s + group.timer_s
         else:
@@ -190,19 +210,19 @@ class Inverter:
         self._send()
 
     def _send(self) -> None:
-        """Put what both groups ask now on its way through the dead time."""
+        """Put what the groups ask now on its way through the dead time."""
         power_w = self.set_point_now.power_w if self.set_point_now.enabled else 0.0
         limit_w = self.spec.rated_w * self.limit_now.pct / 100 if self.limit_now.enabled else inf
         if len(self._pending) == PENDING_MAX:
             self._pending.pop()
-        self._pending.append((self._time_s + self._dead_s, power_w, limit_w))
+        self._pending.append((self._time_s + self._dead_s, power_w, limit_w, self.reactive_now))
         self._timers["latch"] = self._pending[0][0]
         self._stirred = True
 
     def _act(self, name: str) -> None:
         """Do what a timer is for."""
         if name == "latch":
-            _, self._ordered_w, self._limit_w = self._pending.popleft()
+            _, self._ordered_w, self._limit_w, self._circle.order = self._pending.popleft()
             if self._pending:
                 self._timers["latch"] = self._pending[0][0]
         elif name == "set_point":
@@ -212,6 +232,10 @@ class Inverter:
         elif name == "limit":
             self.limit_now = self.limit_now.expired()
             self.limit_reverted = True
+            self._send()
+        elif name == "reactive":
+            self.reactive_now = self.reactive_now.expired()
+            self.reactive_reverted = True
             self._send()
         elif name == "restart":
             self._start(self.spec.startup_s)
@@ -250,9 +274,9 @@ class Inverter:
         for name in ("restart", "started", "enter"):
             self._timers.pop(name, None)
         self._watch.stop()
-        self._support.reset()
+        self._circle.reset()
         self._path.stop()
-        self._power_w, self._var, self._flow = 0.0, 0.0, 1.0
+        self._power_w, self._flow = 0.0, 1.0
         self._stirred = True
 
     def _lose(self) -> None:
@@ -261,8 +285,8 @@ class Inverter:
         if self.lost:
             self._timers.clear()
             self._pending.clear()
-            self.set_point_now, self.limit_now = SetPoint(), Limit()
-            self._ordered_w, self._limit_w = 0.0, inf
+            self.set_point_now, self.limit_now, self.reactive_now = SetPoint(), Limit(), Reactive()
+            self._ordered_w, self._limit_w, self._circle.order = 0.0, inf, Reactive()
             self._halt("off")
         else:
             self._start(self.spec.startup_s)
@@ -300,7 +324,7 @@ class Inverter:
         """Move power for dt_s; no timer acts inside."""
         if dt_s <= 0 or self.state != "run":
             return
-        if not self._support.enabled and self._entered_s is None and self._flow == 1.0:
+        if not self._circle.enabled and self._entered_s is None and self._flow == 1.0:
             self._follow(dt_s)
             radius_va = self._converter.radius_va(self._terminals.grid_v_pu)
             self._power_w = min(radius_va, max(-radius_va, self._path.at_w))
@@ -333,38 +357,25 @@ class Inverter:
             path_pu, now_pu = power_w / spec.rated_w, self._power_w / spec.rated_w
             power_w = support.power_pu(dt_s, path_pu, now_pu, terminals.grid_v_pu, off_hz) * spec.rated_w
             power_w = min(self._high_w, max(self._low_w, power_w))
-        self._power_w = self._circle(dt_s, power_w, self._converter.radius_va(terminals.grid_v_pu))
+        radius_va = self._converter.radius_va(terminals.grid_v_pu)
+        self._power_w = self._circle.fit(dt_s, power_w, radius_va, terminals.grid_v_pu)
         if not self._watch.ceased and self._flow < 1.0:
             self._flow = lagged(self._flow, 1.0, dt_s, 0.0 if spec.instant else spec.response_s)
             self._flow = 1.0 if (1.0 - self._flow) * spec.rated_w < NEAR_W else self._flow
-
-    def _circle(self, dt_s: float, power_w: float, radius_va: float) -> float:
-        """Move Q for dt_s and return the P that fits beside it."""
-        spec = self.spec
-        reactive_first = spec.priority == "reactive"
-        room_w = rest_of_circle(radius_va, self._var) if reactive_first else radius_va
-        seen_w = min(room_w, max(-room_w, power_w))
-        wanted_var = spec.rated_va * self._support.reactive_pu(dt_s, seen_w / spec.rated_w, self._terminals.grid_v_pu)
-        most_var = min(radius_va, spec.rated_va * spec.var_max_pct / 100)
-        if not reactive_first:
-            most_var = min(most_var, rest_of_circle(radius_va, seen_w))
-        self._var = min(most_var, max(-most_var, wanted_var))
-        room_w = rest_of_circle(radius_va, self._var)
-        return min(room_w, max(-room_w, power_w))
 
     def _moves(self) -> bool:
         """Return whether power is on its way somewhere."""
         if self.state != "run":
             return False
         on_way = self._path.at_w != self._goal_w or self._path.ramp_w != self._goal_w
-        return on_way or self._support.moving or self._entered_s is not None or self._flow != 1.0
+        return on_way or self._support.moving or self._circle.moving or self._entered_s is not None or self._flow != 1.0
 
     def _draw(self) -> None:
         """Set what flows on both sides; without a battery the grid feeds the inverter."""
         closed, converter = self._terminals.closed, self._converter
         self.ac_w = self.reactive_var = self.dc_w = 0.0
         if self.state == "run" and closed:
-            self.ac_w, self.reactive_var = self._power_w * self._flow, self._var * self._flow
+            self.ac_w, self.reactive_var = self._power_w * self._flow, self._circle.reactive_var * self._flow
             self.dc_w = converter.dc_of_ac_w(self.ac_w, self.reactive_var)
         elif self.state != "off":
             need_w = converter.loss_w if self.state == "starting" else converter.standby_w

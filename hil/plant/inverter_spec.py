@@ -9,6 +9,8 @@ from hil.plant.functions import Functions
 
 Watts = Annotated[float, Meta(ge=0)]
 Seconds = Annotated[float, Meta(ge=0, le=600)]
+State = Literal["off", "standby", "starting", "run", "fault"]
+Operation = Literal["stop", "start", "standby"]
 
 
 class InverterSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -43,6 +45,8 @@ class InverterSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     heat_j_per_k: Annotated[float, Meta(gt=0)] = 12_000.0
     derate_from_c: float = 75.0  # full power up to here
     derate_to_c: float = 95.0  # none from here
+    phases: Literal["abc", "a", "b", "c"] = "abc"  # what it is connected to, its power alike on each
+    isolation_kohm: Annotated[float, Meta(ge=0, le=65_000)] = 2000.0  # of the DC side against earth
     functions: Functions = Functions()
     instant: bool = False
     lossless: bool = False
@@ -83,6 +87,24 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, enabled=self.after_enabled, pct=self.after_pct)
 
 
+class Reactive(msgspec.Struct, frozen=True, kw_only=True):
+    """The VarSet group of SunSpec 704, in var toward the grid; after_* and timer_s as for the set point.
+
+    priority: which of P and Q keeps its value where both do not fit into the apparent power.
+    """
+
+    enabled: bool = False
+    reactive_var: float = 0.0
+    after_enabled: bool = False
+    after_var: float = 0.0
+    timer_s: float = 0.0
+    priority: Literal["active", "reactive"] = "active"
+
+    def expired(self) -> "Reactive":
+        """Return what it is when its time has run out."""
+        return msgspec.structs.replace(self, enabled=self.after_enabled, reactive_var=self.after_var)
+
+
 class Terminals(msgspec.Struct, frozen=True, kw_only=True):
     """What the inverter finds at its terminals. The BMS's limits are magnitudes on the DC side."""
 
@@ -93,3 +115,6 @@ class Terminals(msgspec.Struct, frozen=True, kw_only=True):
     grid_v_pu: float = 1.0
     grid_hz: float = 50.0
     ambient_c: float = 25.0
+
+
+AT_REST = Terminals(charge_max_w=0.0, discharge_max_w=0.0, pack_v=0.0, closed=True)

@@ -21,7 +21,10 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 
 
 class LocalSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What stands beside the battery. A split is the share of each phase; the three add up to 1."""
+    """What stands beside the battery. A split is the share of each phase; the three add up to 1.
+
+    What is set on one phase (set_phase_w) comes on top of the load's split, and at once.
+    """
 
     load_split: tuple[Share, Share, Share] = (1 / 3, 1 / 3, 1 / 3)
     pv_split: tuple[Share, Share, Share] = (1 / 3, 1 / 3, 1 / 3)
@@ -44,6 +47,7 @@ class Local:
     def __init__(self, spec: LocalSpec | None = None, seed: int = 1) -> None:
         self.spec = spec or LocalSpec()
         self.set_load_w = self.set_pv_w = 0.0
+        self.set_phase_w = [0.0, 0.0, 0.0]  # load on one phase
         self.phase_load_w = self.phase_pv_w = EVEN
         self.load_w = self.pv_w = 0.0
         self._load = _Course(self.spec, chance.named(seed, "load"))
@@ -65,8 +69,20 @@ class Local:
         """Run for dt_s up to now_s. What hangs on a phase whose voltage is gone takes and gives nothing."""
         spec = self.spec
         self.phase_load_w = _split(self._load.step(dt_s, now_s, self.set_load_w), spec.load_split, phase_v_pu)
+        if any(self.set_phase_w):
+            self.phase_load_w = self._with_phases(phase_v_pu)
         self.phase_pv_w = _split(self._pv.step(dt_s, now_s, self.set_pv_w), spec.pv_split, phase_v_pu)
         self.load_w, self.pv_w = sum(self.phase_load_w), sum(self.phase_pv_w)
+
+    def _with_phases(self, phase_v_pu: Phases) -> Phases:
+        """Return the load with what is set on single phases."""
+        (load_1, load_2, load_3), (v_1, v_2, v_3) = self.phase_load_w, phase_v_pu
+        own_1, own_2, own_3 = self.set_phase_w
+        return (
+            load_1 + (own_1 if v_1 >= DROP_OUT_PU else 0.0),
+            load_2 + (own_2 if v_2 >= DROP_OUT_PU else 0.0),
+            load_3 + (own_3 if v_3 >= DROP_OUT_PU else 0.0),
+        )
 
 
 class _Course:

@@ -142,6 +142,12 @@ class Meter:
         """Return by how much the power shown is not what a sound meter of the same age would show, in W."""
         return self._shown.flow.power_w - self._due.true_flow.power_w
 
+    @property
+    def phase_false_w(self) -> Phases:
+        """Return the same for each phase."""
+        (a_1, a_2, a_3), (b_1, b_2, b_3) = self._shown.flow.phase_w, self._due.true_flow.phase_w
+        return a_1 - b_1, a_2 - b_2, a_3 - b_3
+
     def step(self, dt_s: float, now_s: float, mains: Mains) -> None:
         """Run for dt_s up to now_s, at the end of which the mains are these.
 

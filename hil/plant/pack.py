@@ -109,6 +109,11 @@ class Pack:
         return max(cell.temperature_c for cell in self._cells)
 
     @property
+    def cell_cold_c(self) -> float:
+        """Return the temperature of the coldest cell in C."""
+        return min(cell.temperature_c for cell in self._cells)
+
+    @property
     def temperature_c(self) -> float:
         """Return the temperature of the many in C."""
         return self._cells[0].temperature_c
@@ -136,16 +141,21 @@ class Pack:
         self.pack_a = 0.0
         self.pack_v = sum(weight * cell.voltage_v for weight, cell in self._string)
 
-    def step(self, dt_s: float, dc_w: float) -> None:
-        """Give dc_w (+ discharge) at the terminals for dt_s, or the most the cells can."""
+    def source(self, dt_s: float) -> tuple[float, float]:
+        """Return e in V and r in ohm of the mean voltage at the terminals over the next dt_s: e - r i."""
         e_v, ohm = 0.0, self._cable_ohm
-        lowest_soc = 1.0
         for weight, cell in self._string:
             cell_e_v, cell_ohm = cell.line(dt_s)
             e_v += weight * cell_e_v
             ohm += weight * cell_ohm
-            lowest_soc = min(lowest_soc, cell.soc)
-        amps = 0.0 if dc_w > 0 and lowest_soc <= -SPARE else demanded_a(e_v, ohm, dc_w)
+        return e_v, ohm
+
+    def step(self, dt_s: float, dc_w: float) -> None:
+        """Give dc_w (+ discharge) at the terminals for dt_s, or the most the cells can."""
+        e_v, ohm = self.source(dt_s)
+        many, weak, strong = self._cells
+        spent = dc_w > 0 and min(many.soc, weak.soc, strong.soc) <= -SPARE
+        amps = 0.0 if spent else demanded_a(e_v, ohm, dc_w)
         for _, cell in self._string:
             cell.ambient_c, cell.warming_c_per_s = self.ambient_c, self.warming_c_per_s
             cell.carry(amps)

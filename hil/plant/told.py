@@ -30,6 +30,11 @@ class Told:
     def __init__(self) -> None:
         self._tampers: dict[str, tuple[Tamper, ...]] = {}
 
+    @property
+    def honest(self) -> bool:
+        """Whether every value is told as it is."""
+        return not self._tampers
+
     def told(self, point: str, value: float, t_s: float) -> float | None:
         """Return what the device tells at t_s for a true value; None = not a number."""
         tampers = self._tampers.get(point)
@@ -94,6 +99,11 @@ def factor(by_factor: float) -> Alter:
 def drift(per_h: float, begun_s: float) -> Alter:
     """Tell more by per_h for every hour since begun_s."""
     return lambda value, t_s: value + per_h * (t_s - begun_s) / 3600
+
+
+def jumps(by_value: float, every_s: float, begun_s: float) -> Alter:
+    """Tell the true value and by_value more by turns, each for every_s; the first turn is the false one."""
+    return lambda value, t_s: value + (0.0 if chance.slot(t_s - begun_s, every_s) % 2 else by_value)
 
 
 def noise(sigma: float, seed: int) -> Alter:

@@ -8,8 +8,9 @@ import msgspec
 from controller.model import Device as SiteDevice
 from controller.model import Site
 from hil.children import HOST
-from hil.devices import BatteryDevice, Device, InverterDevice, MeterDevice, ModbusDevice
+from hil.devices import BatteryDevice, Device, InputsDevice, InverterDevice, MeterDevice, ModbusDevice
 from hil.plant.battery import Battery
+from hil.plant.inputs import Inputs
 from hil.plant.inverter import Inverter
 from hil.plant.site import Plant
 from hil.wire.can import CanWire
@@ -87,6 +88,8 @@ class Host:
         if isinstance(part, Battery):
             self.can_wires[device.name] = CanWire()
             return BatteryDevice(self.plant, device.name, wire=self.can_wires[device.name], can=self._can)
+        if isinstance(part, Inputs):
+            return InputsDevice(self.plant, device.name)
         return MeterDevice(self.plant, device.name)
 
     def _at(self, device: SiteDevice) -> SiteDevice:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from controller.app.board import Board
 from controller.app.service import Service
 from controller.model import Decision, Journal, Site
 from hil.children import HOST
@@ -71,6 +72,11 @@ class Lockstep:
     def decision(self) -> Decision | None:
         """The last decision of the present life."""
         return None if self.supervisor.service is None else self.supervisor.service.decision
+
+    @property
+    def book(self) -> Board | None:
+        """Where the controller's doors put what they are asked, None while it is down."""
+        return None if self.supervisor.service is None else self.supervisor.service.board
 
     async def wait(self, wait_s: float) -> None:
         """Let virtual time pass."""

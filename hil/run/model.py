@@ -9,16 +9,20 @@ from collections.abc import Callable
 import msgspec
 
 from controller.app.board import Board
+from controller.app.commissioning import commissioned
 from controller.app.decider import Decider
+from controller.codec.sunspec import bit_names
 from controller.journal import Entry
 from controller.link.clock import Clock
 from controller.link.modbus_server import Request
-from controller.model import Command, Decision, Inverter, Meter, Site, State
+from controller.model import Command, Decision, Inputs, Inverter, Meter, Site, State
 from controller.utility.sunspec import SunSpecDoor
-from hil.dispatch import BASE, MODEL_END, OFFSETS_704, START, STOP, Points, Write
-from hil.plant.inverter import SetPoint
+from hil.dispatch import BASE, MODEL_END, OFFSETS_704, SCALES, START, STOP, Points, Write, exponent
+from hil.plant.inputs import Inputs as Contacts
+from hil.plant.inverter import Reactive, SetPoint
 from hil.plant.site import Plant
 from hil.run.battery_reading import battery_reading
+from hil.run.meter_reading import meter_phases
 from hil.run.utility import REFRESH_S, Order, Wish
 
 BATTERY_S = 1.0
@@ -56,7 +60,8 @@ class ModelUtility:
     """The utility without a socket: its writes reach the site's own server as requests."""
 
     def __init__(self, site: Site, door: SunSpecDoor, clock: ModelClock) -> None:
-        self.wish, self.order = Wish(), Order(site.utility.lease_s)
+        self.wish = Wish()
+        self.order, self.reactive = Order(site.utility.lease_s), Order(site.utility.lease_s)
         self.silent = False
         self.mangle: Callable[[Write], list[Write]] = lambda write: [write]
         self._unit, self._door, self._clock = site.utility.unit_id, door, clock
@@ -69,6 +74,11 @@ class ModelUtility:
     def order_w(self) -> int | None:
         """The set point that the utility may believe to be in force."""
         return self.order.power_w(self._clock.now_s)
+
+    @property
+    def reactive_var(self) -> int | None:
+        """The set point of reactive power that the utility may believe to be in force."""
+        return self.reactive.power_w(self._clock.now_s)
 
     def changed(self) -> None:
         """Write what is wanted at the next tick."""
@@ -88,17 +98,27 @@ class ModelUtility:
             self._beats += 1
             self._send(self._points.beat(self._beats))
             self.order.renewed(now_s)
+        self._tick_reactive()
         power_w = wish.set_w
         if power_w is None or (wish.beats and self.order_w == round(power_w)):
             return
         if self._send(self._points.set_point(round(power_w))):
             self.order.acknowledged(round(power_w), now_s)
 
-    def _send(self, write: Write) -> bool:
+    def _tick_reactive(self) -> None:
+        wanted_var = self.wish.reactive_var
+        if wanted_var is not None:
+            if self._send(*self._points.reactive(round(wanted_var))):
+                self.reactive.acknowledged(round(wanted_var), self._clock.now_s)
+        elif self.reactive_var is not None and self._send(*self._points.reactive(None)):
+            self.reactive.ended()
+
+    def _send(self, *writes: Write) -> bool:
         taken = True
-        for one in self.mangle(write):
-            data = b"".join(register.to_bytes(2, "big") for register in one.registers)
-            taken = self._ask(16, one.address, len(one.registers), data) == b"" and taken
+        for write in writes:
+            for one in self.mangle(write):
+                data = b"".join(register.to_bytes(2, "big") for register in one.registers)
+                taken = self._ask(16, one.address, len(one.registers), data) == b"" and taken
         return taken
 
     def _found(self) -> Points:
@@ -109,8 +129,7 @@ class ModelUtility:
                 break
             models[model] = address
             address += 2 + length
-        scales = (self._read(models[704] + OFFSETS_704[name]) for name in ("WSet_SF", "WMaxLimPct_SF"))
-        return Points(models, *(scale - 0x10000 if scale >= 0x8000 else scale for scale in scales))
+        return Points(models, *(exponent(self._read(models[704] + OFFSETS_704[name])) for name in SCALES))
 
     def _read(self, address: int) -> int:
         answer = self._ask(3, address, 1, b"")
@@ -142,18 +161,19 @@ class Model:
         self.silent: set[str] = set()
         self._changed = False
         self.board = Board(site, self.clock, self._change)
-        self.decider = Decider(site, self.board, self.clock, state)
+        self.decider = Decider(site, self.board, self.clock, state, commissioned(site, by="bench"))
         self.door = SunSpecDoor(site, self.board, self.clock)
         if state and state.ceased:
             self.door.cease(state.ceased)
         self.utility = ModelUtility(site, self.door, self.clock)
         self._cycle_s = site.cycle_ms / 1000
         self._held = {unit.inverter: _Held() for unit in site.unit}
-        batteries = {unit.battery for unit in site.unit}
+        batteries = {name for unit in site.unit for name in unit.batteries}
         periods_s = {
             device.name: BATTERY_S if device.name in batteries else (device.poll_ms or 500) / 1000
             for device in site.device
         }
+        self._inputs = {name: part for name, part in plant.parts.items() if isinstance(part, Contacts)}
         self._periods_s = periods_s
         self._due_s = dict.fromkeys(periods_s, plant.now_s)
         self._cycle_due_s = plant.now_s
@@ -184,6 +204,11 @@ class Model:
         self.plant.advance(until_s)
 
     @property
+    def book(self) -> Board:
+        """Where the controller's doors put what they are asked."""
+        return self.board
+
+    @property
     def decision(self) -> Decision | None:
         """The last decision."""
         return self.decider.decision
@@ -209,8 +234,20 @@ class Model:
             return
         held.command, held.sent_s = command, now_s
         power_w = float(command.power_w) if command.running else 0.0
-        part.set_point(SetPoint(enabled=True, power_w=power_w, timer_s=-(-command.valid_ms // 1000)))
+        timer_s = -(-command.valid_ms // 1000)
+        part.set_point(SetPoint(enabled=True, power_w=power_w, timer_s=timer_s))
         part.writes += SET_REGISTERS
+        reactive_var = command.reactive_var
+        if reactive_var is not None or part.reactive_now.enabled:
+            part.reactive(
+                Reactive(
+                    enabled=reactive_var is not None,
+                    reactive_var=float(reactive_var or 0),
+                    timer_s=timer_s,
+                    priority=part.spec.priority,
+                )
+            )
+            part.writes += SET_REGISTERS
 
     def _hear(self, now_s: float) -> None:
         """Let every device tell that is due, and a battery whose limits moved."""
@@ -238,6 +275,10 @@ class Model:
             self.board.heard(battery_reading(name, part, now_s, now_ms))
         elif name == self.site.poi.meter:
             self._tell_meter(name, now_s, now_ms)
+        elif name in self._inputs:
+            closed = self._inputs[name].told_closed(now_s)
+            if closed is not None:
+                self.board.heard(Inputs(device=name, sampled_ms=now_ms, heard_ms=now_ms, closed=closed))
         else:
             self._tell_inverter(name, now_s, now_ms)
 
@@ -248,6 +289,7 @@ class Model:
         if power_w is None:
             return
         hz, volts = told("hz", part.hz, now_s), told("voltage_v", sum(part.voltage_v) / 3, now_s)
+        phases_w = meter_phases(part, now_s)
         self.board.heard(
             Meter(
                 device=name,
@@ -256,6 +298,9 @@ class Model:
                 power_w=-round(power_w),
                 frequency_mhz=None if hz is None else round(1000 * hz),
                 voltage_mv=None if volts is None else round(1000 * volts),
+                phase_w=phases_w[0],
+                phase_mv=phases_w[1],
+                phase_ma=phases_w[2],
             )
         )
 
@@ -263,6 +308,9 @@ class Model:
         part = self.plant.inverter(name)
         told, rated_w = part.told.told, round(part.spec.rated_w)
         power_w, reactive_var = told("ac_w", part.ac_w, now_s), told("reactive_var", part.reactive_var, now_s)
+        connected = told("connected", part.connected, now_s)
+        isolation_ohm = told("isolation_ohm", 1000 * part.isolation_kohm, now_s)
+        alarms = told("alarms", 0.0, now_s)
         self.board.heard(
             Inverter(
                 device=name,
@@ -272,6 +320,10 @@ class Model:
                 reactive_var=None if reactive_var is None else round(reactive_var),
                 state=part.state,
                 remote=not part.local,
+                connected=None if connected is None else connected > 0,
+                apparent_max_va=round(part.spec.rated_va),
+                isolation_kohm=None if isolation_ohm is None else round(isolation_ohm / 1000),
+                alarms=() if alarms is None else bit_names(701, "Alrm", round(alarms)),
                 charge_max_w=rated_w,
                 discharge_max_w=rated_w,
             )

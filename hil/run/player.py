@@ -11,7 +11,8 @@ from hil.judge import INVARIANTS, Allowed, Judge
 from hil.judge.bars import Measured, measured
 from hil.judge.recording import Recorder
 from hil.plant import chance
-from hil.plant.truth import Truth
+from hil.plant.truth import Asked, Truth
+from hil.run.extras import Extras
 from hil.run.outcome import FaultOutcome, Mode, Outcome, Tracer
 from hil.run.rows import Rows, shown
 from hil.run.steps import Steps
@@ -30,6 +31,7 @@ class Played(Protocol):
     """The plant of a bench, here or in another process."""
 
     order_w: float | None
+    asked: Asked
     cut: set[str]
 
     def set(self, name: str, value: float) -> None: ...
@@ -40,9 +42,13 @@ class Caller(Protocol):
     """The utility of a bench."""
 
     wish: Wish
+    silent: bool
 
     @property
     def order_w(self) -> int | None: ...
+
+    @property
+    def reactive_var(self) -> int | None: ...
 
     def changed(self) -> None: ...
 
@@ -80,6 +86,7 @@ class Player:
         self._expressions: dict[str, Expression[View]] = {}
         self._view: View | None = None
         self._tracer, self._recorder = Tracer(), Recorder(site)
+        self._extras = Extras(site, bench.utility.wish)
         self._stood: set[str] = set()
         self._converged_s: float | None = None  # since when it holds without a break
         self._healed = False
@@ -97,6 +104,7 @@ class Player:
         self.t_s = t_s
         bench, plant = self.bench, self.bench.plant
         self._play(t_s)
+        self._lay(now_s)
         plant.order_w = bench.utility.order_w
         plant.cut = set(self.schedule.cut)
         truth = self.truth = msgspec.structs.replace(plant.truth(), t_s=t_s)
@@ -185,22 +193,22 @@ class Player:
             self.schedule.heal(t_s)
         self.schedule.tick(t_s, self.bench, self.holds)
 
+    def _lay(self, now_s: float) -> None:
+        """Lay what the utility asks by protocols that are not there yet, where the controller is in this process."""
+        bench, utility = self.bench, self.bench.utility
+        clock = getattr(bench, "clock", None)
+        if clock is not None:
+            book = getattr(bench, "book", None)
+            self._extras.tick(book, now_s, clock.now_ms(), silent=utility.silent)
+        asked = self._extras.asked(now_s)
+        bench.plant.asked = msgspec.structs.replace(asked, reactive_var=utility.reactive_var)
+
     def _set(self, name: str, value: float | None) -> None:
         if not name.startswith(UTILITY):
-            assert value is not None, f"{name} has no value; only the utility can say nothing"
-            self.bench.plant.set(name, value)
+            if value is not None:  # None: it has not begun
+                self.bench.plant.set(name, value)
             return
-        wish = self.bench.utility.wish
-        what = name.removeprefix(UTILITY)
-        if what == "set_w":
-            wish.set_w = value
-        elif what == "limit_pct":
-            wish.limit_pct = value
-        elif what == "cease":
-            wish.cease = bool(value)
-        else:
-            assert what == "heartbeat", name
-            wish.beats = bool(value)
+        self.bench.utility.wish.put(name.removeprefix(UTILITY), value)
         self.bench.utility.changed()
 
     def _converge(self, t_s: float) -> None:

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import msgspec
 
+from controller.app import commissioning
 from controller.journal import Follower, read, replay
 from controller.model import Decision, Journal, Site
 from hil.children import HOST, Child, ChildError, answers, start
@@ -26,7 +27,7 @@ from hil.run.player import Player
 from hil.run.remote import RemotePlant, first_line
 from hil.run.utility import Utility
 from hil.scenario.load import dump
-from hil.scenario.toml import toml
+from hil.scenario.toml import plain, toml
 from hil.scenario.words import Scenario
 
 START_S = 20.0
@@ -110,7 +111,8 @@ async def play_real(scenario: Scenario, site: Site, folder: Path, progress: Prog
         plant = RemotePlant(int(described["control"].rpartition(":")[2]), parts)
         reached = _reached(site, described["devices"])
         site_file = folder / "site.toml"
-        site_file.write_text(toml(_plain(reached)), "utf-8")
+        site_file.write_text(toml(plain(reached)), "utf-8")
+        commissioning.record(site_file, by="bench")
         gateway = Gateway(site_file, folder)
         bench = RealTime(reached, plant, gateway, folder / "journal")
         group = await stack.enter_async_context(_Group())
@@ -160,7 +162,7 @@ def _there(bench: RealTime, armed: Armed) -> Heal:
 async def _serve(scenario: Scenario, site: Site, folder: Path) -> Child:
     """Start the devices' process with the scenario's plant."""
     (folder / "played.toml").write_text(dump(scenario), "utf-8")
-    (folder / "plant-site.toml").write_text(toml(_plain(site)), "utf-8")
+    (folder / "plant-site.toml").write_text(toml(plain(site)), "utf-8")
     arguments = ["serve", str(folder / "plant-site.toml"), "--free-ports", "--control", "0"]
     arguments += ["--seed", str(scenario.seed), "--plant", msgspec.json.encode(scenario.plant).decode()]
     return await start("devices", "hil.main", arguments, folder)
@@ -174,19 +176,6 @@ def _reached(site: Site, urls: dict[str, str]) -> Site:
         utility=msgspec.structs.replace(site.utility, listen=f"{HOST}:{free_port()}"),
         journal=Journal(directory="journal", max_mb=site.journal.max_mb),
     )
-
-
-def _plain(site: Site) -> dict[str, object]:
-    """Return the site's table without what is left out."""
-
-    def kept(value: object) -> object:
-        if isinstance(value, dict):
-            return {name: kept(one) for name, one in value.items() if one is not None}
-        return [kept(one) for one in value] if isinstance(value, list) else value
-
-    table = kept(msgspec.to_builtins(site))
-    assert isinstance(table, dict)
-    return table
 
 
 def _replayed(outcome: Outcome, journal: Path) -> Outcome:

@@ -10,7 +10,7 @@ import msgspec
 from hil.children import HOST
 from hil.faults.words import Armed, Fault, Heal
 from hil.plant.site import Part
-from hil.plant.truth import Truth
+from hil.plant.truth import Asked, Truth
 from hil.run.control import LINE_MAX_BYTES, DemandError, ask
 
 EVERY_S = 0.05
@@ -23,6 +23,7 @@ class RemotePlant:
         """parts: what each device is, for faults that ask; their state is the other process's."""
         self.parts = parts or {}
         self.order_w: float | None = None
+        self.asked = Asked()
         self.cut: set[str] = set()
         self.latest: Truth | None = None
         self.fresh = asyncio.Event()
@@ -47,7 +48,8 @@ class RemotePlant:
     def truth(self) -> Truth:
         """Return the plant as it was heard last, with what this side knows of it."""
         assert self.latest is not None, "nothing was heard yet"
-        return msgspec.structs.replace(self.latest, order_w=self.order_w, cut=self.latest.cut | self.cut)
+        cut = self.latest.cut | self.cut
+        return msgspec.structs.replace(self.latest, order_w=self.order_w, asked=self.asked, cut=cut)
 
     def set(self, name: str, value: float) -> None:
         """Set an input."""

@@ -6,13 +6,15 @@ from controller.model import Decision
 from hil.scenario.bars import Bar, fits
 from hil.scenario.words import Expect, Row
 
-NUMBERS = ("target_w", "wish_w", "asked_w", "net_load_w", "stored_wh", "sellable_wh")
+NUMBERS = ("target_w", "wish_w", "asked_w", "net_load_w", "stored_wh", "sellable_wh", "reactive_var")
+AVAILABLE = ("discharge_w", "charge_w", "discharge_wh", "charge_wh", "discharge_s", "charge_s")
 
 
 def mismatches(expect: Expect, decision: Decision) -> Iterator[str]:
     """Yield what of a decision is not as a row expects. A fault that stands and is not named is one."""
     found: dict[str, float | None] = {name: getattr(decision, name) for name in NUMBERS}
     found |= {"low_w": decision.low.value_w, "high_w": decision.high.value_w}
+    found |= {name: getattr(decision.available, name, None) for name in AVAILABLE}
     for name, value in found.items():
         bar: Bar | None = getattr(expect, name)
         if bar is not None and not fits(bar, value):

@@ -15,7 +15,7 @@ from hil.run.fit import Changes, plant_spec
 from hil.run.host import Host
 from hil.run.player import UTILITY
 from hil.scenario.draft import INPUTS as PLAYED
-from hil.scenario.draft import SOC
+from hil.scenario.draft import inputs_of
 
 # Utility and controller are somebody else's: what can be set here, and what a fault can hit beside the devices.
 INPUTS = {name: bounds for name, bounds in PLAYED.items() if not name.startswith(UTILITY)}
@@ -38,7 +38,7 @@ class Served:
         self.schedule = Schedule((), seed, "real")
         self.control = ControlServer(self._answer)
         self._begun_s = now_s
-        self._inputs = INPUTS | {f"{battery}.soc": SOC for _, _, _, battery in self.plant.units}
+        self._inputs = INPUTS | inputs_of(site)
 
     async def start(self, ports: Mapping[str, int] | None = None, control_port: int = 0) -> None:
         """Listen everywhere. Raises LinkError or OSError where a port cannot be had."""

@@ -13,6 +13,7 @@ from typing import Literal
 
 import msgspec
 
+from controller.app.commissioning import commissioned
 from controller.app.main import _last_state
 from controller.app.service import Service, serve
 from controller.app.sole import TakenError, sole
@@ -140,7 +141,10 @@ class Supervisor:
 
     async def _main(self) -> None:
         state = _last_state(self.site, self.folder)
-        self.service = Service(self.site, self.folder, state=state, clock=self._clock, notify=self._notified)
+        record = commissioned(self.site, by="bench")
+        self.service = Service(
+            self.site, self.folder, state=state, commission=record, clock=self._clock, notify=self._notified
+        )
         await serve(self.service, self._stop)
 
     async def _watch(self, process: Process, main: "asyncio.Task[None]") -> None:

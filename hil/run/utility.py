@@ -5,10 +5,16 @@ import contextlib
 from collections.abc import Callable
 
 from controller.model import Site
-from hil.dispatch import START, STOP, TIMEOUT_S, Dispatch, DispatchError, Write
+from hil.dispatch import START, STOP, TIMEOUT_S, Dispatch, DispatchError, Points, Write
 
 REFRESH_S = 1.0
 RETRY_S = 1.0
+# What a signal of the utility's sets: a number or nothing, or a statement by the name of its field.
+VALUES = (
+    *("set_w", "limit_pct", "reactive_var", "envelope_import_w", "envelope_export_w", "consumption_w"),
+    *("reserve_pct", "reserve_within_s"),
+)
+STATEMENTS = {"cease": "cease", "heartbeat": "beats", "consumption_beats": "consumption_beats"}
 
 
 class Wish:
@@ -19,6 +25,23 @@ class Wish:
         self.limit_pct: float | None = None
         self.cease = False
         self.beats = False  # keeps its order alive by a heartbeat in place of writing it again
+        self.reactive_var: float | None = None
+        # By protocols that are not there yet (extras.py): magnitudes at the POI, and energy to be kept.
+        self.envelope_import_w: float | None = None
+        self.envelope_export_w: float | None = None
+        self.consumption_w: float | None = None
+        self.consumption_beats = False
+        self.reserve_pct: float | None = None
+        self.reserve_within_s: float | None = None  # None: it is kept, and not charged for
+
+    def put(self, name: str, value: float | None) -> None:
+        """Want something by the name of its signal, None = no longer. Raises KeyError for a name that is none."""
+        if name in STATEMENTS:
+            setattr(self, STATEMENTS[name], bool(value))
+        elif name in VALUES:
+            setattr(self, name, value)
+        else:
+            raise KeyError(name)
 
 
 class Order:
@@ -57,7 +80,7 @@ class Utility:
     def __init__(self, site: Site, port: Callable[[], int], now_s: Callable[[], float]) -> None:
         """port: where the site's server is to be reached now."""
         self.wish = Wish()
-        self.order = Order(site.utility.lease_s)
+        self.order, self.reactive = Order(site.utility.lease_s), Order(site.utility.lease_s)
         self.silent = False
         self.mangle: Callable[[Write], list[Write]] = lambda write: [write]
         self.line: Dispatch | None = None
@@ -73,6 +96,11 @@ class Utility:
     def order_w(self) -> int | None:
         """The set point that the utility may believe to be in force."""
         return self.order.power_w(self._now_s())
+
+    @property
+    def reactive_var(self) -> int | None:
+        """The set point of reactive power that the utility may believe to be in force."""
+        return self.reactive.power_w(self._now_s())
 
     async def run(self) -> None:
         """Connect, find the points, keep what is wanted alive, for ever."""
@@ -130,6 +158,7 @@ class Utility:
             self._beats += 1
             if await self._send(points.beat(self._beats)):
                 self.order.renewed(self._now_s())
+        await self._write_reactive(points)
         power_w = wish.set_w
         if power_w is None or (wish.beats and self.order_w == round(power_w)):
             return stopped
@@ -138,9 +167,19 @@ class Utility:
             self.order.acknowledged(round(power_w), self._now_s())
         return stopped
 
-    async def _send(self, write: Write) -> bool:
+    async def _write_reactive(self, points: Points) -> None:
+        """Write the reactive set point, or take it out of force once nothing is wanted any more."""
+        wanted_var, standing_var = self.wish.reactive_var, self.reactive_var
+        if wanted_var is not None:
+            if await self._send(*points.reactive(round(wanted_var))):
+                self.reactive.acknowledged(round(wanted_var), self._now_s())
+        elif standing_var is not None and await self._send(*points.reactive(None)):
+            self.reactive.ended()
+
+    async def _send(self, *writes: Write) -> bool:
         assert self.line is not None, "not connected"
         taken = True
-        for one in self.mangle(write):
-            taken = await self.line.write(one) and taken
+        for write in writes:
+            for one in self.mangle(write):
+                taken = await self.line.write(one) and taken
         return taken

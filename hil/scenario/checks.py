@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from controller.app.problems import Problem, shown
 from hil.scenario.decode import TOGETHER, decode
-from hil.scenario.draft import Check, Draft, bar, expression, input_value, named, standing
+from hil.scenario.draft import ON_THE_BOARD, Check, Draft, bar, expression, input_value, named, rests, standing
 from hil.scenario.fault_checks import FAULT_CHECKS
 from hil.scenario.names import DECIDED
 from hil.scenario.words import Stimulus
@@ -106,7 +106,10 @@ def _points(draft: Draft, path: str, row: Stimulus) -> Iterator[Problem]:
     for i, (_, value) in enumerate(row.signal.points):
         yield from input_value(draft, f"{path}.points[{i}]", row.set, value)
     first_s = row.signal.points[0][0] if row.signal.points else 0.0
-    if first_s > 0 and not row.set.startswith("utility."):
+    if row.set in ON_THE_BOARD and "real" in draft.scenario.modes:
+        hint = "its protocol is not there yet, and the controller in another process"
+        yield Problem(path=f"{path}.set", read=shown(row.set), allowed="in lockstep and model mode", hint=hint)
+    if first_s > 0 and not rests(row.set):
         hint = f"{row.set} would have no value before"
         yield Problem(path=f"{path}.points[0]", read=f"{first_s:g} s", allowed="a first point at 0 s", hint=hint)
     elif draft.good("length_s") and first_s >= draft.scenario.length_s:

@@ -9,13 +9,15 @@ from controller.app import sitefile
 from controller.app.problems import Problem, nearest, shown
 from controller.model import FAULTS, Site
 from hil.faults.words import PLACES, Kind, Row, Verb
+from hil.run.extras import SEEN
+from hil.run.utility import VALUES
 from hil.scenario.bars import Bar, bounds
 from hil.scenario.expression import ExpressionError, Names, compiled
-from hil.scenario.names import BEARERS, View
+from hil.scenario.names import View, bearers, contacts
 from hil.scenario.words import NOTHING, Scenario
 
 T = TypeVar("T")
-LISTED_MOST = 30  # names that are told as what is allowed
+LISTED_MOST = 60  # names that are told as what is allowed
 
 # Inputs of the plant and what the utility does, with the lowest and highest value that means anything.
 INPUTS: dict[str, tuple[float, float]] = {
@@ -24,13 +26,29 @@ INPUTS: dict[str, tuple[float, float]] = {
     "grid_hz": (40.0, 70.0),
     "grid_v_pu": (0.0, 1.5),
     "ambient_c": (-40.0, 80.0),
+    "load_a_w": (0.0, 1e7),  # on phase a alone, beside load_w
+    "load_b_w": (0.0, 1e7),
+    "load_c_w": (0.0, 1e7),
     "utility.set_w": (-1e9, 1e9),  # far beyond any nameplate: a utility may ask nonsense
     "utility.limit_pct": (0.0, 100.0),
     "utility.heartbeat": (0.0, 1.0),
     "utility.cease": (0.0, 1.0),
+    "utility.reactive_var": (-1e9, 1e9),
+    "utility.envelope_import_w": (0.0, 1e9),
+    "utility.envelope_export_w": (0.0, 1e9),
+    "utility.consumption_w": (0.0, 1e9),
+    "utility.consumption_beats": (0.0, 1.0),
+    "utility.reserve_pct": (0.0, 100.0),
+    "utility.reserve_within_s": (1.0, 172_800.0),
 }
 SOC = (0.0, 1.0)
-SILENT = frozenset(("utility.set_w", "utility.limit_pct"))  # that can say nothing
+SWITCH = (0.0, 1.0)
+OF_BATTERY = {"soc": SOC, "force_charge": SWITCH, "full_charge_wanted": SWITCH}
+OF_INVERTER = {"isolation_kohm": (0.0, 65_000.0)}
+SILENT = frozenset(f"utility.{name}" for name in VALUES)  # that can say nothing
+PHASE_LOADS = frozenset(("load_a_w", "load_b_w", "load_c_w"))
+# What is laid on the controller's own board: there is no such line to a controller in another process.
+ON_THE_BOARD = frozenset(f"utility.{name}" for name in SEEN) | {"utility.consumption_beats"}
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,11 +96,28 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
 
     def inputs(self) -> dict[str, tuple[float, float]]:
         """Return what can be set, with its range."""
-        units = self.site.unit if self.site is not None else ()
-        return INPUTS | {f"{unit.battery}.soc": SOC for unit in units}
+        return INPUTS if self.site is None else INPUTS | inputs_of(self.site)
 
 
 Check = Callable[[Draft], Iterator[Problem]]
+
+
+def inputs_of(site: Site) -> dict[str, tuple[float, float]]:
+    """Return what can be set at the devices of a site, with its range: battery.soc, inputs.0 ..."""
+    found: dict[str, tuple[float, float]] = {}
+    for unit in site.unit:
+        for name in unit.batteries:
+            found |= {f"{name}.{point}": span for point, span in OF_BATTERY.items()}
+        found |= {f"{unit.inverter}.{point}": span for point, span in OF_INVERTER.items()}
+    for device, channels in contacts(site).items():
+        found |= {f"{device}.{channel}": SWITCH for channel in range(channels)}
+    return found
+
+
+def rests(name: str) -> bool:
+    """Tell whether an input has a value that means something before it is played: no phase load, a closed contact."""
+    device, _, point = name.rpartition(".")
+    return name in PHASE_LOADS or (bool(device) and point != "soc")
 
 
 def _within(path: str, outer: str) -> bool:
@@ -114,13 +149,13 @@ def standing(draft: Draft, path: str, texts: tuple[str, ...]) -> Iterator[Proble
     """Yield what is wrong with faults of the controller, each "battery_stale battery"."""
     for i, text in enumerate(texts):
         fault, _, who = text.partition(" ")
-        bearers = BEARERS | {row.name for row in draft.site.device} if draft.site is not None else {who}
+        known = bearers(draft.site) if draft.site is not None else frozenset((who,))
         if not who:
             allowed = "the fault and where it stands, as battery_stale battery"
             yield Problem(path=f"{path}[{i}]", read=shown(text), allowed=allowed, hint=nearest(fault, FAULTS))
             continue
         yield from named(f"{path}[{i}]", fault, FAULTS, "a fault of the controller")
-        yield from named(f"{path}[{i}]", who, bearers, "where it stands")
+        yield from named(f"{path}[{i}]", who, known, "where it stands")
 
 
 def bar(path: str, value: Bar | None) -> Iterator[Problem]:

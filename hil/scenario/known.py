@@ -9,6 +9,7 @@ from hil.judge.bars import terms
 from hil.judge.metrics import METRICS
 from hil.plant.battery import BatterySpec
 from hil.plant.grid import GridSpec
+from hil.plant.inputs import InputsSpec
 from hil.plant.inverter import InverterSpec
 from hil.plant.local import LocalSpec
 from hil.plant.meter import MeterSpec
@@ -30,6 +31,7 @@ def known() -> Known:
             "inverter": InverterSpec,
             "battery": BatterySpec,
             "meter": MeterSpec,
+            "inputs": InputsSpec,
             "grid": GridSpec,
             "local": LocalSpec,
         },

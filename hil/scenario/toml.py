@@ -56,3 +56,16 @@ def _value(value: object) -> str:
         case Mapping():
             return f"{{{', '.join(f'{_key(name)} = {_value(row)}' for name, row in value.items())}}}"
     raise TypeError(f"{type(value).__name__} has no form in TOML")
+
+
+def plain(of: msgspec.Struct) -> dict[str, object]:
+    """Return the table of a struct, a site for example, without what is left out."""
+
+    def kept(value: object) -> object:
+        if isinstance(value, dict):
+            return {name: kept(one) for name, one in value.items() if one is not None}
+        return [kept(one) for one in value] if isinstance(value, list | tuple) else value
+
+    table = kept(msgspec.to_builtins(of))
+    assert isinstance(table, dict)
+    return table

@@ -98,8 +98,11 @@ class Stimulus(_Table, frozen=True, kw_only=True):
     set: Annotated[
         str,
         Meta(
-            description="load_w, pv_w, grid_hz, grid_v_pu, ambient_c, the true charge of a battery as battery.soc, or "
-            "what the utility does: utility.set_w, utility.limit_pct, utility.heartbeat, utility.cease"
+            description="load_w, pv_w, grid_hz, grid_v_pu, ambient_c, load on one phase as load_a_w; of a device: the "
+            "true charge of a battery as battery.soc, what its BMS asks for as battery.force_charge and "
+            "battery.full_charge_wanted (1 = it does), inverter.isolation_kohm, a contact as inputs.0 (1 = closed); or "
+            "what the utility does: utility.set_w, .limit_pct, .heartbeat, .cease, .reactive_var, .envelope_import_w, "
+            ".envelope_export_w, .consumption_w, .consumption_beats, .reserve_pct, .reserve_within_s"
         ),
     ]
     signal: Annotated[Signal, Meta(description="its value over time", extra={"beside": True})]
@@ -131,6 +134,13 @@ class Expect(_Table, frozen=True, kw_only=True):
     net_load_w: Annotated[Bar | None, Meta(description="load less generation as the controller sees it")] = None
     stored_wh: Annotated[Bar | None, Meta(description="energy in the units as the controller sees it")] = None
     sellable_wh: Annotated[Bar | None, Meta(description="of it above floor and reserve")] = None
+    reactive_var: Annotated[Bar | None, Meta(description="reactive power of the units together")] = None
+    discharge_w: Annotated[Bar | None, Meta(description="what it says could be discharged at once")] = None
+    charge_w: Annotated[Bar | None, Meta(description="and charged")] = None
+    discharge_wh: Annotated[Bar | None, Meta(description="energy that it says could be given")] = None
+    charge_wh: Annotated[Bar | None, Meta(description="and taken")] = None
+    discharge_s: Annotated[Bar | None, Meta(description="how long it says that discharge_w could be held")] = None
+    charge_s: Annotated[Bar | None, Meta(description="and charge_w")] = None
     mode: Annotated[str | None, Meta(description="the program whose wish was taken")] = None
     why: Annotated[str | None, Meta(description="what set the target: wish, ramp, or a rule")] = None
     low_rule: Annotated[str | None, Meta(description="the rule that binds at the lower end")] = None
