@@ -12,25 +12,17 @@ from pathlib import Path
 import msgspec
 
 from controller.app.sitefile import load, profile
-from controller.engine import Envelope, fold, step
 from controller.link.clock import Clock
 from controller.link.modbus import ModbusLine
 from controller.link.modbus_server import Request
 from controller.link.sunspec import SunSpecLink
 from controller.model import (
     AnyReading,
-    Battery,
     FaultName,
-    Inverter,
-    Limit,
-    Meter,
-    Missing,
-    Order,
     Site,
-    Snapshot,
-    State,
 )
 from hil.bench_battery import cell_figures
+from hil.bench_engine import fold_us, step_us
 from hil.bench_process import measure
 from hil.bench_share import share_figures
 from hil.children import HOST
@@ -63,67 +55,19 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def engine_figures() -> list[Figure]:
-    """Time the fold of ten limits and a step with ten units; 20 of its limits narrow something."""
-    limits = [
-        Limit(rule=f"r{n}", priority=n, low_w=-10_000 + 100 * n, high_w=10_000 - 150 * n, because="bench")
-        for n in range(10)
+    """Time folds and steps; see bench_engine."""
+    rows = [
+        _figure("fold of 10 limits, p50", _percentile(fold_us(10), 50), "us", 10),
+        _figure("fold of 100 limits, p50", _percentile(fold_us(100), 50), "us", 40),
     ]
-    folds = [_timed_us(lambda: fold(Envelope(-10_000, 10_000), limits)) for _ in range(5000)]
-    site, snapshot = _ten_units()
-    state = step(site, State(), snapshot)[0]
-    steps = [_timed_us(lambda: step(site, state, snapshot)) for _ in range(5000)]
-    return [
-        _figure("fold of 10 limits, p50", _percentile(folds, 50), "us", 10),
-        _figure("one step, 10 units, p99", _percentile(steps, 99), "us", 300),
-        Figure(what="one step, 10 units, p50", measured=f"{_percentile(steps, 50):.0f} us", bar="", held=None),
-    ]
-
-
-def _ten_units() -> tuple[Site, Snapshot]:
-    site = load(DEMO_SITE)
-    unit, meter = site.unit[0], site.device[1]
-    inverter = next(d for d in site.device if d.name == unit.inverter)
-    battery = next(d for d in site.device if d.name in unit.batteries)
-    units, devices, readings = [], [meter], list[AnyReading]()
-    readings.append(Meter(device=meter.name, sampled_ms=100_000, heard_ms=100_000, power_w=0))
-    for n in range(10):
-        names = {"name": f"u{n}", "inverter": f"i{n}", "battery": f"b{n}"}
-        units.append(msgspec.structs.replace(unit, **names))
-        devices.append(msgspec.structs.replace(inverter, name=f"i{n}"))
-        devices.append(msgspec.structs.replace(battery, name=f"b{n}"))
-        readings.append(Inverter(device=f"i{n}", sampled_ms=100_000, heard_ms=100_000, power_w=0))
-        readings.append(
-            Battery(
-                device=f"b{n}",
-                sampled_ms=100_000,
-                heard_ms=100_000,
-                soc_bp=3300 + 300 * n,
-                voltage_mv=52_000,
-                charge_max_ma=150_000,
-                discharge_max_ma=150_000,
-            )
-        )
-    poi = msgspec.structs.replace(site.poi, export_max_w=60_000, import_max_w=60_000)
-    order = Order(
-        name="wset",
-        source="bench",
-        kind="target",
-        domain="battery",
-        low_w=40_000,
-        high_w=40_000,
-        starts_ms=0,
-        expires_ms=1 << 50,
-    )
-    snapshot = Snapshot(
-        now_ms=100_000,
-        utc_ms=0,
-        readings=tuple(readings),
-        missing=(Missing(device="none"),),
-        orders=(order,),
-        poi_battery_w=0,
-        utility_silent=False,
-    )
-    return msgspec.structs.replace(site, unit=tuple(units), device=tuple(devices), poi=poi), snapshot
+    for units, bar_us in ((10, 300), (100, 1000)):
+        some, every = step_us(units, 5), step_us(units, 1)
+        what = f"one step, {units} units of which a fifth tells news, p99"
+        rows.append(_figure(what, _percentile(some, 99), "us", bar_us))
+        all_tell = f"{_percentile(every, 50):.0f} us where all tell, p99 {_percentile(every, 99):.0f}"
+        beside = f"{_percentile(some, 50):.0f} us; {all_tell}"
+        rows.append(Figure(what="  the same, p50", measured=beside, bar="", held=None))
+    return rows
 
 
 # -- discovery ----------------------------------------------------------------------------------------------------

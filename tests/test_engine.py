@@ -613,7 +613,8 @@ def test_losing_a_measurement_never_widens_what_the_site_may_do(
         missing=(*snapshot.missing, Missing(device=gone.device, age_ms=9000)),
         poi_battery_w=None if not gone.device.startswith("battery") else snapshot.poi_battery_w,
     )
-    load_w = 0 if snapshot.poi_battery_w is None else snapshot.poi_battery_w
+    heard_w = sum(r.power_w or 0 for r in snapshot.readings if isinstance(r, Inverter))
+    load_w = heard_w if snapshot.poi_battery_w is None else snapshot.poi_battery_w
     meter = next((r.power_w for r in snapshot.readings if isinstance(r, Meter)), 0)
     site = a_site(2)
     if not -site.poi.generation_max_w <= load_w - meter <= site.poi.load_max_w:

@@ -59,14 +59,16 @@ def test_what_is_left_over_is_not_carried_past_the_end_of_a_ramp() -> None:
     assert ramped(ONE, 99, 101, 10, 999) == (100, 999)
 
 
-def test_a_result_is_kept_for_the_very_objects_it_was_made_of() -> None:
+def test_a_result_is_kept_for_what_it_was_made_of() -> None:
     kept: Kept[str] = Kept()
-    one, same = ["a"], ["a"]
+    one, same, other = ["a"], ["a"], ["b"]
     assert kept.get("key", one) is None
     assert kept.keep("made", "key", one) == "made"
     assert kept.get("key", one) == "made"
     assert kept.get("other", one) is None
-    assert kept.get("key", same) is None
+    assert kept.get("key", same) == "made"
+    assert kept.get("key", other) is None
+    assert kept.get("key", one, one) is None
 
 
 def test_what_is_kept_is_bounded() -> None:

@@ -207,7 +207,7 @@ def test_a_reading_is_judged_once_and_not_each_cycle(monkeypatch: pytest.MonkeyP
     for _ in range(3):
         assert found_in(heard(a_meter(), inverter, battery), site) == [("battery_warning", "battery1", "w")]
     assert judged == ["battery1"]
-    found_in(heard(a_meter(), inverter, a_battery(warnings=("w",))), site)
+    found_in(heard(a_meter(), inverter, a_battery(warnings=("w",), voltage_mv=52_001)), site)
     assert judged == ["battery1", "battery1"]
 
 

@@ -17,7 +17,6 @@ import msgspec
 
 from controller.engine.envelopes import HIGHS, LOWS, OF_UNITS, Envelopes, UnitEnvelope, told
 from controller.engine.fold import named
-from controller.engine.kept import Kept
 from controller.model import Availability, Curve, Limit, Sight, Site, UnitSight
 from controller.rules.curve import ALL_PCT
 from controller.rules.energy_barrier import horizon_ms
@@ -51,15 +50,21 @@ class Way(msgspec.Struct, frozen=True):
 
 
 _LEAST = attrgetter("least_w")
-_kept: Kept[tuple[Part, Part]] = Kept()
-_whole: Kept[tuple[list[Part], list[Part]]] = Kept()
 
 
-def available(sight: Sight, folded: Envelopes) -> Availability:
+class Own(msgspec.Struct, frozen=True):
+    """What one unit has: its parts in discharging and charging, and what of its energy lies above floor and reserve."""
+
+    out: Part
+    into: Part
+    sellable_wh: int | None  # 0 for a unit that stands still, None where its energy is not known
+
+
+def available(sight: Sight, folded: Envelopes, owns: Sequence[Own]) -> Availability:
     """Return the power that can be had at once, the energy, and how long that power is there, for both directions."""
-    stage, (outs, ins) = folded.physical, _parts(sight, folded.units)
-    out = _way(HIGHS, stage.high_w, stage.high, outs)
-    into = _way(LOWS, -stage.low_w, stage.low, ins)
+    stage = folded.physical
+    out = _way(HIGHS, stage.high_w, stage.high, [own.out for own in owns])
+    into = _way(LOWS, -stage.low_w, stage.low, [own.into for own in owns])
     discharge_w, charge_w = _power_w(out), _power_w(into)
     return Availability(
         discharge_w=discharge_w,
@@ -80,43 +85,22 @@ def _way(rule: str, site_w: int, end: Limit | None, parts: list[Part]) -> Way:
     return Way(rule, site_w, end, parts, sum(powers_w), sum(losts_w), forced_w)
 
 
-def sellable_wh(sight: Sight) -> int | None:
-    """Return what lies above floor and reserve on the bad side of the estimate, 0 for a unit that stands still.
-
-    None where the energy of any unit is not known.
-    """
-    total_wh = 0
-    for seen in sight.units:
-        if seen.energy_wh is None:
-            return None
-        if not seen.stopped:
-            total_wh += _above_wh(sight.site, seen)
-    return total_wh
+def sellable_wh(owns: Sequence[Own]) -> int | None:
+    """Return what lies above floor and reserve on the bad side of the estimate; None where any energy is not known."""
+    known = [own.sellable_wh for own in owns]
+    return None if None in known else sum(wh for wh in known if wh is not None)
 
 
-def _parts(sight: Sight, units: tuple[UnitEnvelope, ...]) -> tuple[list[Part], list[Part]]:
-    """Return the parts in discharging and in charging. Each envelope was made of one sight: it stands for both."""
-    site = sight.site
-    kept = _whole.get((site.name, len(units)), *units)
-    if kept is not None:
-        return kept
-    outs, ins = list[Part](), list[Part]()
-    for seen, unit in zip(sight.units, units, strict=True):
-        found = _kept.get(seen.unit.name, unit) or _kept.keep(_both(site, seen, unit), seen.unit.name, unit)
-        outs.append(found[0])
-        ins.append(found[1])
-    return _whole.keep((outs, ins), (site.name, len(units)), *units)
-
-
-def _both(site: Site, seen: UnitSight, unit: UnitEnvelope) -> tuple[Part, Part]:
-    """Return one unit's parts in discharging and charging."""
+def own(site: Site, seen: UnitSight, unit: UnitEnvelope) -> Own:
+    """Return what one unit has in the envelope that its rules leave to it."""
     curves, efficiency_pct = seen.unit.derating, seen.unit.efficiency_pct
-    above_wh = _above_wh(site, seen) * efficiency_pct // 100
+    above_wh = _above_wh(site, seen)
     full_wh = _whole_wh(seen, curves.discharge_by_soc_pct[::-1], -1) * efficiency_pct // 100
     room_wh, empty_wh = _room_wh(site, seen), _whole_wh(seen, curves.charge_by_soc_pct, 1)
-    return (
-        _part(site, seen, unit.soft.high_w, (above_wh, full_wh)),
+    return Own(
+        _part(site, seen, unit.soft.high_w, (above_wh * efficiency_pct // 100, full_wh)),
         _part(site, seen, -unit.soft.low_w, (room_wh, empty_wh)),
+        None if seen.energy_wh is None else 0 if seen.stopped else above_wh,
     )
 
 
@@ -129,13 +113,13 @@ def _part(site: Site, seen: UnitSight, power_w: int, energies_wh: tuple[int, int
         return Part(power_w, least_w, 0)
     energy_wh, whole_wh = energies_wh
     taper_s = -(-horizon_ms(seen.unit, site.cycle_ms, site.energy.taper_s) // 1000)
-    part = Part(power_w, least_w, 0, energy_wh, whole_wh, taper_s)
-    return msgspec.structs.replace(part, held_s=_lasts_s(part, power_w))
+    held_s = _lasts_s(energy_wh, whole_wh, taper_s, power_w)
+    return Part(power_w, least_w, 0, energy_wh, whole_wh, taper_s, held_s)
 
 
-def _lasts_s(part: Part, power_w: int) -> int:
-    """Return how long the unit can give a power that it can give now."""
-    return max(0, min(part.energy_wh * 3600 // power_w - part.taper_s, part.whole_wh * 3600 // power_w))
+def _lasts_s(energy_wh: int, whole_wh: int, taper_s: int, power_w: int) -> int:
+    """Return how long a unit can give a power that it can give now."""
+    return max(0, min(energy_wh * 3600 // power_w - taper_s, whole_wh * 3600 // power_w))
 
 
 def _away(seen: UnitSight) -> str:
@@ -164,17 +148,20 @@ def _held_s(way: Way, power_w: int) -> int:
     if power_w == 0:
         return 0
     most_w = power_w - way.forced_w  # no unit gives more than the others take and the site is given
-    lasting = [
-        (part.held_s, part.power_w) if part.power_w <= most_w else (_lasts_s(part, most_w), most_w)
-        for part in way.parts
-        if part.power_w > 0
-    ]
+    lasting = [_lasting(part, most_w) for part in way.parts if part.power_w > 0]
     left_w, held_s = -(-power_w * HELD_PCT // 100) - way.forced_w, 0
     for lasts_s, unit_w in sorted(lasting, reverse=True):
         if left_w <= 0:
             break
         left_w, held_s = left_w - unit_w, lasts_s
     return held_s
+
+
+def _lasting(part: Part, most_w: int) -> tuple[int, int]:
+    """Return how long a unit gives its power, or most_w where that is less."""
+    if part.power_w <= most_w:
+        return part.held_s, part.power_w
+    return _lasts_s(part.energy_wh, part.whole_wh, part.taper_s, most_w), most_w
 
 
 def _because(sight: Sight, units: Sequence[UnitEnvelope], way: Way, power_w: int) -> str:

@@ -60,7 +60,7 @@ def commit(site: Site, units: Sequence[Candidate], target_w: int, bounds_w: Span
     """
     wished_w = max(bounds_w[0], min(target_w, bounds_w[1]))
     if not site.commitment.rest_units and not any(unit.min_w for unit in units):
-        return _all_run(units, wished_w)
+        return all_run([unit.low_w for unit in units], [unit.high_w for unit in units], wished_w)
     forced = [unit for unit in units if _forced(unit) and _running(unit, 1) != (0, 0)]
     low_w, high_w = sum(unit.low_w for unit in forced), sum(unit.high_w for unit in forced)
     sign = -1 if wished_w < low_w or (wished_w < 0 and wished_w <= high_w) else 1
@@ -72,14 +72,14 @@ def commit(site: Site, units: Sequence[Candidate], target_w: int, bounds_w: Span
     return min(plan, other, key=lambda plan: _breach_w(plan.target_w, bounds_w))
 
 
-def _all_run(units: Sequence[Candidate], wished_w: int) -> Plan:
-    lows_w, highs_w = [unit.low_w for unit in units], [unit.high_w for unit in units]
+def all_run(lows_w: Sequence[int], highs_w: Sequence[int], wished_w: int) -> Plan:
+    """Return the plan of units that all run and have no least power: what they reach is one span."""
     reached_w = max(sum(lows_w), min(wished_w, sum(highs_w)))
     return Plan(
         target_w=reached_w,
         lows_w=lows_w,
         highs_w=highs_w,
-        committed=(True,) * len(units),
+        committed=(True,) * len(lows_w),
         because="" if reached_w == wished_w else f"the units get no nearer than {reached_w} W",
     )
 

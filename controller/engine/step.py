@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from controller.engine import availability, load, trust, watch
-from controller.engine.commit import Candidate, Plan, commit
+from controller.engine import load, trust, watch
+from controller.engine.availability import available, own, sellable_wh
+from controller.engine.commit import Candidate, Plan, all_run, commit
 from controller.engine.envelopes import Envelopes, UnitEnvelope, envelopes
 from controller.engine.fold import Envelope
 from controller.engine.ramp import ramped
@@ -118,6 +119,9 @@ def _decide(
     ramped_w, rest_mw = _ramped(sight, before, wished_w)
     target_w = folded.total.clamp(ramped_w)
     remembered = tuple([unit.remembered for unit in units])
+    owns = [unit.own for unit in units]
+    if folded.units[0] is not units[0].envelope:  # a rule of the site lays limits on single units
+        owns = [own(sight.site, seen, unit) for seen, unit in zip(sight.units, folded.units, strict=True)]
     plan = _plan(sight, remembered, folded, target_w)
     missed = _missed(folded, plan, target_w)
     if missed:
@@ -144,8 +148,8 @@ def _decide(
         asked_w=None if asked is None else asked.low_w,
         net_load_w=sight.load_w,
         stored_wh=_stored_wh(sight.units),
-        sellable_wh=availability.sellable_wh(sight),
-        available=availability.available(sight, folded),
+        sellable_wh=sellable_wh(owns),
+        available=available(sight, folded, owns),
         reactive_var=asked_var,
         unmet=tuple(folded.total.unmet + target.unmet + missed),
         faults=faults,
@@ -181,6 +185,8 @@ def _plan(sight: Sight, remembered: Sequence[Remembered], folded: Envelopes, tar
         lows_w, highs_w = [stage.low_w for stage in hard], lows_w
     elif target_w > sum(highs_w):
         lows_w, highs_w = highs_w, [stage.high_w for stage in hard]
+    if not sight.site.commitment.rest_units and not any(unit.min_power_w for unit in sight.site.unit):
+        return all_run(lows_w, highs_w, target_w)  # as on most sites
     weights = _weights(sight.units, charging=target_w < 0)
     candidates = [
         Candidate(
@@ -219,7 +225,15 @@ def _shares(
     shares = []
     for seen, unit, power_w, reactive_var in zip(sight.units, units, powers_w, vars_var, strict=True):
         name, soft = seen.unit.name, unit.stages[-1]
-        part = last.get(name)
+        part, now_ms = last.get(name), sight.snapshot.now_ms
+        if part is None or power_w != part.power_w or reactive_var != part.reactive_var:
+            moved = part is None or abs(power_w - part.power_w) > _noise_w((seen.unit,))
+            moved_ms = now_ms if moved or part is None else part.moved_ms
+        elif part.low_w == soft.low_w and part.high_w == soft.high_w and part.phase == seen.phase:
+            shares.append(part)  # as it was
+            continue
+        else:
+            moved_ms = part.moved_ms
         shares.append(
             Share(
                 unit=name,
@@ -228,9 +242,7 @@ def _shares(
                 power_w=power_w,
                 reactive_var=reactive_var,
                 phase=seen.phase,
-                moved_ms=sight.snapshot.now_ms
-                if part is None or abs(power_w - part.power_w) > _noise_w((seen.unit,))
-                else part.moved_ms,
+                moved_ms=moved_ms,
             )
         )
     return tuple(shares), asked_var

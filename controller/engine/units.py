@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from controller.engine import bank, energy, phases
+from controller.engine.availability import Own, own
 from controller.engine.envelopes import UnitEnvelope, unit_envelope
 from controller.engine.kept import Kept
 from controller.engine.watch import NOTHING, Told
@@ -35,6 +36,7 @@ class Judged(msgspec.Struct, frozen=True):
     remembered: Remembered
     seen: UnitSight
     envelope: UnitEnvelope
+    own: Own
 
 
 class Around(msgspec.Struct, frozen=True):
@@ -197,7 +199,8 @@ def _judge(
         rising_bp=around.reserve[1],
         reserve_because=around.reserve[2],
     )
-    return Judged(known if remembered == known else remembered, sight, unit_envelope(site, sight))
+    envelope = unit_envelope(site, sight)
+    return Judged(known if remembered == known else remembered, sight, envelope, own(site, sight, envelope))
 
 
 def _latched(site: Site, counted: Remembered, met: Met, stored: energy.Stored) -> Remembered:

@@ -34,7 +34,9 @@ CELLS_APART_MV = 500  # lithium iron phosphate at its ends spreads by 200 to 300
 UNWRITTEN = frozenset[FaultName]({"command_refused", "not_commissioned"})
 
 Found = tuple[FaultName, str, str]  # fault, device, detail
+SAYING: frozenset[Response] = frozenset(("trip", "ramp_down", "hold", "no_start", "release"))
 _kept: Kept[list[Found]] = Kept()
+_sound: Kept[dict[str, "Told"]] = Kept()
 
 
 def conditions(
@@ -52,14 +54,17 @@ def conditions(
         found.append(("meter_not_following", site.poi.meter, ""))
     remembered = {known.unit: known for known in state.units}
     for unit in site.unit:
-        known, inverter = remembered.get(unit.name), readings.get(unit.inverter)
-        batteries = [readings.get(name) for name in unit.batteries]
-        of_unit = _kept.get(unit.name, site, known, inverter, *batteries)
-        if of_unit is None:
+        name, battery = unit.name, unit.battery
+        known, inverter = remembered.get(name), readings.get(unit.inverter)
+        if isinstance(battery, str) and inverter is not None and (only := readings.get(battery)) is not None:
+            of_unit = _kept.get(name, site, known, inverter, only)
+            if of_unit is None:
+                of_unit = _unit(unit, readings, ages) + _remembered(site, unit, known)
+                _kept.keep(of_unit, name, site, known, inverter, only)
+        else:
             of_unit = _unit(unit, readings, ages) + _remembered(site, unit, known)
-            if inverter is not None and None not in batteries:
-                _kept.keep(of_unit, unit.name, site, known, inverter, *batteries)
-        found += of_unit
+        if of_unit:
+            found += of_unit
     found += _astray(site, state, snapshot, readings)
     found += _outside(site, state, snapshot, active)
     return list(dict.fromkeys(found))  # a battery that units share is told of once
@@ -112,28 +117,31 @@ NOTHING = Told()  # one object, so that what is kept of a sound unit is found ag
 
 def told(site: Site, faults: tuple[Standing, ...]) -> dict[str, Told]:
     """Return what the faults say of each unit; of several with one response the one that stands longest is told."""
-    units: dict[str, list[str]] = {SITE: [unit.name for unit in site.unit]}
-    for unit in site.unit:
-        for device in (unit.name, unit.inverter, *unit.batteries):
-            units.setdefault(device, []).append(unit.name)
-    said: dict[str, dict[Response, str]] = {unit.name: {} for unit in site.unit}
-    for fault in sorted(faults, key=lambda fault: fault.since_ms):
+    found = _sound.get(site.name, site)
+    if found is None:
+        found = _sound.keep({unit.name: NOTHING for unit in site.unit}, site.name, site)
+    saying = [fault for fault in faults if FAULTS[fault.fault].response in SAYING]
+    if not saying:
+        return found
+    said: dict[str, dict[Response, str]] = {}
+    for fault in sorted(saying, key=lambda fault: fault.since_ms):
         row = FAULTS[fault.fault]
         detail = f" ({fault.detail})" if fault.detail else ""
-        for name in units.get(fault.device, ()):
-            said[name].setdefault(row.response, f"{fault.device}: {row.means}{detail}")
-    return {name: _told(texts) for name, texts in said.items()}
+        text = f"{fault.device}: {row.means}{detail}"
+        for unit in site.unit:
+            if fault.device in (SITE, unit.name, unit.inverter, *unit.batteries):
+                said.setdefault(unit.name, {}).setdefault(row.response, text)
+    return {**found, **{name: _told(texts) for name, texts in said.items()}}
 
 
 def _told(texts: Mapping[Response, str]) -> Told:
-    found = Told(
+    return Told(
         trip=texts.get("trip", ""),
         fading=texts.get("ramp_down", ""),
         held=texts.get("hold", ""),
         no_start=texts.get("no_start", ""),
         released="release" in texts,
     )
-    return NOTHING if found == NOTHING else found
 
 
 def _closed(module: AnyReading | None, channel: int) -> bool | None:
@@ -252,8 +260,9 @@ def _astray(site: Site, state: State, snapshot: Snapshot, readings: Mapping[str,
     unwritten |= {fault.device for fault in state.standing if fault.fault in UNWRITTEN}
     for unit, part in zip(site.unit, state.shares, strict=False):
         inverter = readings.get(unit.inverter)
-        settled_ms = max(state.moved_ms, part.moved_ms) + (unit.settle_ms or 0) + ASTRAY_EXTRA_MS
-        if not isinstance(inverter, Inverter) or inverter.power_w is None or inverter.sampled_ms < settled_ms:
+        if not isinstance(inverter, Inverter) or inverter.power_w is None or inverter.power_w == part.power_w:
+            continue
+        if inverter.sampled_ms < max(state.moved_ms, part.moved_ms) + (unit.settle_ms or 0) + ASTRAY_EXTRA_MS:
             continue
         off_w = inverter.power_w - part.power_w
         may_w = max(ASTRAY_W, max(unit.charge_max_w, unit.discharge_max_w) * ASTRAY_PCT // 100)

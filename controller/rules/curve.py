@@ -1,6 +1,6 @@
 """Derating curves: how much of a unit's nameplate a measured value leaves. What the rules of the cells share."""
 
-from itertools import pairwise
+from bisect import bisect_right
 
 from controller.model import Curve, Limit, UnitSight
 from controller.rules.unbounded import UNBOUNDED_W
@@ -15,11 +15,13 @@ def percent(curve: Curve, value: int, scale: int = 1) -> int:
     """
     if not curve:
         return ALL_PCT
-    value = max(value, curve[0][0] * scale)
-    for (low, low_pct), (high, high_pct) in pairwise(curve):
-        if value < high * scale:
-            return low_pct + (high_pct - low_pct) * (value - low * scale) // ((high - low) * scale)
-    return curve[-1][1]
+    reached = bisect_right(curve, value, key=lambda point: point[0] * scale)
+    if reached == 0:
+        return curve[0][1]
+    if reached == len(curve):
+        return curve[-1][1]
+    (low, low_pct), (high, high_pct) = curve[reached - 1], curve[reached]
+    return low_pct + (high_pct - low_pct) * (value - low * scale) // ((high - low) * scale)
 
 
 def derated(rule: str, seen: UnitSight, charge: tuple[int, str], discharge: tuple[int, str]) -> Limit | None:
@@ -27,10 +29,10 @@ def derated(rule: str, seen: UnitSight, charge: tuple[int, str], discharge: tupl
 
     charge, discharge: the percentage of the nameplate that is left, and the datum that leaves it as a person tells it.
     """
+    if charge[0] == discharge[0] == ALL_PCT:
+        return None
     both = (*charge, "charging"), (*discharge, "discharging")
     left = [f"{datum} leaves {pct} % for {doing}" for pct, datum, doing in both if pct < ALL_PCT]
-    if not left:
-        return None
     return Limit(
         rule=rule,
         priority=1,
