@@ -21,18 +21,18 @@ STEPS = 1500
 WARM_UP = 30  # steps, until the units stand where they are asked to
 
 
-def fold_us(limits: int, turns: int = 5000) -> list[float]:
+def fold_us(count: int, turns: int = 5000) -> list[float]:
     """Return what folding so many limits takes, in us; each narrows one end or both."""
     rows = [
         Limit(rule=f"r{n}", priority=n, low_w=-10_000 + 100 * n, high_w=10_000 - 150 * n, because="bench")
-        for n in range(limits)
+        for n in range(count)
     ]
     return [_timed_us(lambda: fold(Envelope(-10_000, 10_000), rows)) for _ in range(turns)]
 
 
-def step_us(units: int, turns_of_all: int) -> list[float]:
+def step_us(count: int, turns: int) -> list[float]:
     """Return what steps take, in us, where the units' devices tell in so many turns of the meter."""
-    site, stream = _site(units), _Stream(units, turns_of_all)
+    site, stream = _site(count), _Stream(count, turns)
     state, times = State(), []
     gc.collect()
     gc.freeze()  # as the product does
@@ -49,16 +49,16 @@ def step_us(units: int, turns_of_all: int) -> list[float]:
 class _Stream:
     """The readings of a site whose inverters do at once what they are told."""
 
-    def __init__(self, units: int, turns: int) -> None:
+    def __init__(self, count: int, turns: int) -> None:
         self._turns, self._told = turns, dict[str, AnyReading]()
-        self._powers_w = {f"u{n}": 0 for n in range(units)}
+        self._powers_w = {f"u{n}": 0 for n in range(count)}
         self._order = Order(
             name="wset",
             source="bench",
             kind="target",
             domain="battery",
-            low_w=ASKED_W * units,
-            high_w=ASKED_W * units,
+            low_w=ASKED_W * count,
+            high_w=ASKED_W * count,
             starts_ms=0,
             expires_ms=1 << 50,
         )
@@ -103,14 +103,14 @@ def _battery(name: str, soc_bp: int, now_ms: int) -> Battery:
     )
 
 
-def _site(units: int) -> Site:
+def _site(count: int) -> Site:
     """Return the demo's site with so many of its units behind its meter."""
     site = load(DEMO_SITE)
     meter, inverter, battery = (
         next(d for d in site.device if d.name == name)
         for name in (site.poi.meter, site.unit[0].inverter, site.unit[0].batteries[0])
     )
-    names = [f"u{n}" for n in range(units)]
+    names = [f"u{n}" for n in range(count)]
     return msgspec.structs.replace(
         site,
         unit=tuple(
@@ -122,7 +122,7 @@ def _site(units: int) -> Site:
             *(msgspec.structs.replace(battery, name=f"b{name}") for name in names),
         ),
         poi=msgspec.structs.replace(
-            site.poi, meter="meter", export_max_w=6000 * units, import_max_w=12_000 * units, load_max_w=11_000 * units
+            site.poi, meter="meter", export_max_w=6000 * count, import_max_w=12_000 * count, load_max_w=11_000 * count
         ),
     )
 

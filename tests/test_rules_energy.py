@@ -346,6 +346,12 @@ STORM = "kept for the storm"
         ((kept(8000, 200_000),), None, (8000, 5500, DESK)),
         ((kept(8000, 200_000, 100_000),), None, (8000, 3000, DESK)),
         ((kept(8000, 200_000, 150_000),), None, (8000, 3000, DESK)),
+        ((kept(8000, 150_000, 150_000),), None, (8000, 3000, DESK)),
+        ((kept(8000, 105_000, 99_999),), None, (8000, 3000, DESK)),
+        ((kept(8000, 104_999, 99_999),), None, (8000, 3001, DESK)),
+        ((kept(8000, 105_000, 100_000),), None, (8000, 3000, DESK)),
+        ((kept(8000, 200_000, 100_001),), None, (8000, 3000, DESK)),
+        ((kept(2000, 200_000, 150_000),), None, (2000, 2000, DESK)),
         ((kept(8000, 100_001),), None, (8000, 7999, DESK)),
         ((kept(8000, 100_000),), None, (8000, 8000, DESK)),
         ((kept(8000, 50_000),), None, (8000, 8000, DESK)),
@@ -371,7 +377,8 @@ def test_the_largest_reserve_counts_and_rises_on_a_line_until_it_has_to_be_there
 
 def test_a_storm_without_a_recharge_time_keeps_and_does_not_charge() -> None:
     site = msgspec.structs.replace(SITE, storm=Storm(reserve_pct=90, recharge_s=0))
-    assert storm_reserve.reserve(site, all_fresh(), 0) == (9000, 0, STORM)
+    for since_ms in (0, 50_000, 100_000):
+        assert storm_reserve.reserve(site, all_fresh(), since_ms) == (9000, 0, STORM)
     at_once = msgspec.structs.replace(SITE, storm=Storm(reserve_pct=90, recharge_s=1))
     assert storm_reserve.reserve(at_once, all_fresh(), 99_000) == (9000, 9000, STORM)
     assert storm_reserve.reserve(at_once, all_fresh(), 99_001) == (9000, 8994, STORM)

@@ -21,6 +21,7 @@ from controller.rules import (
     power_by_soc,
     pq_circle,
     ramp_down,
+    released,
     temperature,
 )
 from controller.rules.unbounded import UNBOUNDED_W
@@ -28,7 +29,7 @@ from tests.words import a_battery, a_site, a_unit, an_inverter
 
 SITE = a_site()
 RULES: dict[Any, int] = {
-    fault_stop: 0, hold_power: 0, ramp_down: 0, blocked: 0, not_running: 1, nameplate: 1, bms_current: 1,
+    released: 0, fault_stop: 0, hold_power: 0, ramp_down: 0, blocked: 0, not_running: 1, nameplate: 1, bms_current: 1,
     cell_voltage: 1, temperature: 1, power_by_soc: 1, pq_circle: 1, force_charge: 1,
 }  # fmt: skip
 
@@ -132,6 +133,28 @@ def test_input_closes_its_direction_only(closed: dict[str, str], expected: tuple
     assert (found.low_w, found.high_w, found.because) == (*expected, because)
 
 
+@pytest.mark.parametrize("power_w", [0, 1, -1, 4000, -4000, 12_345])
+def test_unit_that_is_left_to_its_own_timer_stands_where_it_is_measured_and_not_where_it_was_commanded(
+    power_w: int,
+) -> None:
+    found = laid(released, a_unit(released=True, inverter=an_inverter(power_w), power_w=777))
+    assert (found.low_w, found.high_w) == (power_w, power_w)
+    assert found.because == f"it is left to its own timer and measured at {power_w:+d} W"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"released": False, "inverter": an_inverter(4000)},
+        {"released": True, "inverter": None},
+        {"released": True, "inverter": an_inverter(None)},
+        {"released": False, "inverter": None},
+    ],
+)
+def test_unit_that_is_written_to_or_tells_no_power_is_not_pinned_to_one(changes: dict[str, Any]) -> None:
+    assert released.limit(SITE, a_unit(power_w=4000, **changes)) is None
+
+
 # --- class 1 ---------------------------------------------------------------------------------------------------------
 
 
@@ -194,6 +217,9 @@ def test_nameplate_of_an_inverter_that_is_not_heard_is_the_site_files() -> None:
         ({"discharge_max_ma": -5_000}, (-13_000, 0)),
         ({"voltage_mv": -52_000}, (0, 0)),
         ({"charge_max_ma": 3_000_000, "discharge_max_ma": 3_000_000, "voltage_mv": 0}, (0, 0)),
+        ({"charge_max_ma": 0, "discharge_max_ma": 0, "voltage_mv": 1_200_000}, (0, 0)),
+        ({"charge_max_ma": -1, "discharge_max_ma": -1, "voltage_mv": 1_200_000}, (0, 0)),
+        ({"charge_max_ma": 1, "discharge_max_ma": 2, "voltage_mv": 1_200_000}, (-1, 1)),
     ],
 )
 def test_bms_current_allows_only_what_the_battery_tells(battery: dict[str, Any], expected: tuple[int, int]) -> None:

@@ -252,6 +252,9 @@ def test_each_phase_has_its_own_voltage_current_and_power_at_the_breaker() -> No
     assert interval(phase_limit.limits(sight)) == (-3 * 4966, 3 * 4966)
     told = {"phase_mv": (230_000,) * 3, "phase_ma": (20_000, 12_000, 0), "phase_w": (2760, 0, 0)}
     assert [phase_limit.breaker_w(metered(**told), place) for place in range(3)] == [4418, 5044, 5750]
+    told = {"phase_mv": (201_000,) * 3, "phase_ma": (24_000, 24_005, 24_010), "phase_w": (0, 0, 0)}
+    found = [phase_limit.breaker_w(metered(**told), place) for place in range(3)]
+    assert found == [1407, 1400, 1396], "4824, 4825.005 and 4826.01 VA are 4824, 4826 and 4827 VA"
 
 
 @pytest.mark.parametrize(
@@ -264,6 +267,7 @@ def test_each_phase_has_its_own_voltage_current_and_power_at_the_breaker() -> No
         (40_000, 0, 0),
         (24_999, 0, 0),  # rounded up against us
         (24_990, 0, 151),
+        (24_987, 0, 151),  # 5747.01 VA are 5748
         (10_000, 9999, 5750),  # more than its current can be: not negative
     ],
 )
@@ -275,6 +279,11 @@ def test_reactive_power_takes_its_part_of_the_breaker(phase_ma: int, phase_w: in
     assert phase_limit.breaker_w(metered(**(told | {"phase_mv": None})), 1) == 5175
 
 
+def test_a_phase_with_next_to_no_voltage_leaves_nothing_whatever_power_the_meter_tells_of_it() -> None:
+    told = {"phase_mv": (1,) * 3, "phase_ma": (0,) * 3, "phase_w": (5000,) * 3}
+    assert phase_limit.breaker_w(metered(**told), 0) == 0
+
+
 def test_a_site_without_a_breaker_or_without_a_meter_has_the_breaker_that_its_file_tells() -> None:
     assert phase_limit.breaker_w(phased(), 0) is None
     blind = msgspec.structs.replace(metered(), meter=None)
@@ -284,6 +293,9 @@ def test_a_site_without_a_breaker_or_without_a_meter_has_the_breaker_that_its_fi
 def test_a_voltage_is_not_believed_above_nine_tenths_while_the_loads_of_the_phases_are_not_known() -> None:
     assert phase_limit.breaker_w(metered(None, phase_mv=(230_000,) * 3), 0) == 5175
     assert phase_limit.breaker_w(metered(None, phase_mv=(206_000,) * 3), 0) == 5150
+    for half in ({"phase_load_low_w": None}, {"phase_load_high_w": None}):
+        sight = msgspec.structs.replace(metered(phase_mv=(230_000,) * 3), **half)
+        assert phase_limit.breaker_w(sight, 0) == 5175
 
 
 @pytest.mark.parametrize(
@@ -318,6 +330,8 @@ def test_a_meter_that_tells_no_phases_leaves_what_the_largest_load_on_one_phase_
         ((0, 6300, 0), (-2898, 3 * 666)),
         ((0, 0, -13_000), (0, 2898)),
         ((-10_400, 0, 0), (-3 * 566, 2898)),
+        ((0, 0, -10_400), (-3 * 566, 2898)),
+        ((0, 0, 6300), (-2898, 3 * 666)),
     ],
 )
 def test_while_an_inverter_is_silent_nothing_is_added_to_what_the_meter_shows_on_a_phase(
@@ -337,7 +351,8 @@ def test_while_an_inverter_is_silent_nothing_is_added_to_what_the_meter_shows_on
         msgspec.structs.replace(gone, inverter=None),
     )
     sight = msgspec.structs.replace(sight, units=units, meter=a_meter(phase_w=phase_w))
-    assert interval(phase_limit.limits(sight)) == expected
+    for half in ({}, {"phase_load_low_w": (0, 0, 0)}, {"phase_load_high_w": (0, 0, 0)}):
+        assert interval(phase_limit.limits(msgspec.structs.replace(sight, **half))) == expected
     sleeping = msgspec.structs.replace(units[1], inverter=an_inverter(None, 2))
     assert interval(phase_limit.limits(msgspec.structs.replace(sight, units=(units[0], sleeping)))) == expected
 
@@ -360,6 +375,9 @@ def test_while_an_inverter_is_silent_nothing_is_added_to_what_the_meter_shows_on
             [(-1333, 500), (-2666, 1500), (-4000, 2000)],
         ),
         (("abc", "a"), [(0, 10_000), (0, 0)], (0, 0, 0), [(0, 6000), (0, 0)]),
+        (("a", "a", "b"), [(3000, 3000)] * 3, (0, 0, 0), [(-2000, 1000), (-2000, 1000), (-4000, 2000)]),
+        (("abc", "abc", "a"), [(5000, 5000)] * 3, (0, 0, 0), [(-2400, 1200)] * 3),
+        (("abc", "a"), [(1, 1), (0, 0)], (0, 0, 0), [(-12_000, 6000), (0, 0)]),
     ],
 )
 def test_on_a_mixed_site_the_units_of_a_phase_share_its_room_by_their_nameplates(
@@ -568,6 +586,11 @@ def test_a_start_begins_with_the_narrower_of_default_and_envelope(
         ((-2000, 2000, 0), (-9000, 9000), (-2100, 2100, 1000)),
         ((-2000, 2000, 0), (-9000, 500), (-2100, 500, 1000)),
         ((-2000, 2000, 0), (-500, 9000), (-500, 2100, 1000)),
+        ((-2000, 2000, 985), (-2000, 2000), (-2000, 2000, 1000)),
+        ((-2000, 2000, 985), (-2000, 500), (-2000, 500, 1000)),
+        ((-2000, 2000, 985), (-500, 2000), (-500, 2000, 1000)),
+        ((-2000, 2000, 985), (-2001, 500), (-2001, 500, 995)),
+        ((-2000, 2000, 985), (-500, 2001), (-500, 2001, 995)),
         ((-2000, 2000, 991), (-9000, 9000), (-2000, 2000, 991)),
         ((-2000, 2000, 990), (-9000, 9000), (-2001, 2001, 1000)),
         ((-2000, 2000, 985), (-9000, 9000), (-2001, 2001, 995)),

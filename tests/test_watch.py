@@ -211,6 +211,14 @@ def test_a_reading_is_judged_once_and_not_each_cycle(monkeypatch: pytest.MonkeyP
     assert judged == ["battery1", "battery1"]
 
 
+@pytest.mark.parametrize(("low_mv", "high_mv", "told"), [(3300, 3300, False), (3301, 3300, True)])
+def test_a_lowest_cell_above_the_highest_one_is_believed_in_neither(low_mv: int, high_mv: int, told: bool) -> None:
+    battery = a_battery(cell_min_mv=low_mv, cell_max_mv=high_mv)
+    found = found_in(heard(a_meter(), an_inverter(), battery))
+    text = "its lowest cell at 3301 mV, its highest at 3300 mV"
+    assert found == ([("battery_implausible", "battery1", text)] if told else [])
+
+
 # -- isolation ----------------------------------------------------------------------------------------------------
 
 

@@ -198,7 +198,10 @@ def _battery(battery: Battery) -> list[Found]:
         found.append(("battery_implausible", battery.device, f"state of charge {battery.soc_bp / 100:g} %"))
     if battery.cell_max_mv is not None and battery.cell_min_mv is not None:
         apart_mv = battery.cell_max_mv - battery.cell_min_mv
-        if apart_mv > CELLS_APART_MV:
+        if apart_mv < 0:
+            detail = f"its lowest cell at {battery.cell_min_mv} mV, its highest at {battery.cell_max_mv} mV"
+            found.append(("battery_implausible", battery.device, detail))
+        elif apart_mv > CELLS_APART_MV:
             found.append(("cells_apart", battery.device, f"{apart_mv} mV, at most {CELLS_APART_MV} mV"))
     return found
 

@@ -78,9 +78,8 @@ def room_w(behind: Behind, import_w: int | None, export_w: int | None) -> tuple[
 
 def meet(low_w: int, high_w: int) -> tuple[int, int]:
     """Return the interval, or the middle of two ends that cross: neither limit is given up for the other."""
-    if low_w > high_w:
-        low_w = high_w = (low_w + high_w) // 2
-    return low_w, high_w
+    middle_w = (low_w + high_w) // 2
+    return min(low_w, middle_w), max(high_w, middle_w)
 
 
 def by_phase(phases: str, power_w: int) -> tuple[int, int, int]:

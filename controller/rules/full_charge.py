@@ -31,13 +31,11 @@ def due(site: Site, unit: Unit, remembered: Remembered, utc_ms: int) -> tuple[st
     """Return why a full charge is due, "" where it is not, and whether it is overdue and so charged for."""
     days = site.energy.full_every_days
     last_ms, wanted_ms = remembered.full_utc_ms, remembered.full_wanted_utc_ms
-    late_ms = 0 if days is None else utc_ms - last_ms - days * DAY_MS
-    wanted = wanted_ms > 0 and utc_ms >= wanted_ms + DAY_MS
-    timed = days is not None and last_ms > 0
-    overdue = timed and late_ms >= DAY_MS
+    late_ms = None if days is None or last_ms <= 0 else utc_ms - last_ms - days * DAY_MS
+    overdue = late_ms is not None and late_ms >= DAY_MS
     if wanted_ms > 0:
-        return "the battery asks for a full charge", wanted or overdue
-    if timed and late_ms >= 0:
+        return "the battery asks for a full charge", overdue or utc_ms >= wanted_ms + DAY_MS
+    if late_ms is not None and late_ms >= 0:
         return f"not full for {days} days", overdue
     if days is not None and last_ms == 0:
         return "it is not known when it was full last", False

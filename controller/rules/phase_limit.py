@@ -70,10 +70,10 @@ def breaker_w(sight: Sight, place: int) -> int | None:
     if poi.breaker_max_a is None:
         return None
     low_mv = poi.nominal_v * 10 * LOW_VOLTAGE_PCT
-    told_mv = meter.phase_mv[place] if meter is not None and meter.phase_mv is not None else 0
-    if told_mv <= 0 or meter is None:
+    if meter is None or meter.phase_mv is None or meter.phase_mv[place] <= 0:
         return poi.breaker_max_a * low_mv // 1000
-    most_mv = low_mv if sight.phase_load_low_w is None else poi.nominal_v * 10 * HIGH_VOLTAGE_PCT
+    told_mv = meter.phase_mv[place]
+    most_mv = poi.nominal_v * 10 * HIGH_VOLTAGE_PCT if _known(sight) else low_mv
     most_va = poi.breaker_max_a * min(told_mv, most_mv) // 1000
     return isqrt(max(0, most_va**2 - _reactive_var2(meter, told_mv, place)))
 
@@ -82,15 +82,14 @@ def _reactive_var2(meter: Meter, voltage_mv: int, place: int) -> int:
     """Return the square of the reactive power that a phase takes, 0 where it is not told. Q^2 = (V I)^2 - P^2."""
     if meter.phase_ma is None or meter.phase_w is None:
         return 0
-    apparent_va = -(-voltage_mv * abs(meter.phase_ma[place]) // 1_000_000)
+    apparent_va = (voltage_mv * abs(meter.phase_ma[place]) + 999_999) // 1_000_000
     return max(0, apparent_va**2 - meter.phase_w[place] ** 2)
 
 
 def _rooms(sight: Sight) -> list[Room]:
     poi = sight.site.poi
     lows_w, highs_w = sight.phase_load_low_w, sight.phase_load_high_w
-    known = lows_w is not None and highs_w is not None
-    aways_w = None if known else _aways_w(sight)
+    aways_w = _aways_w(sight)
     rooms = []
     for place, phase in enumerate(PHASES):
         breaker = breaker_w(sight, place)
@@ -105,7 +104,7 @@ def _rooms(sight: Sight) -> list[Room]:
         )
         low_w, high_w = room_w(behind, import_w, export_w)
         load = "is not known, largest load and generation assumed"
-        if known:
+        if _known(sight):
             load = f"takes {behind.load_low_w} to {behind.load_high_w} W"
         most = ", ".join(
             f"{way} at most {most_w} W"
@@ -116,9 +115,13 @@ def _rooms(sight: Sight) -> list[Room]:
     return rooms
 
 
+def _known(sight: Sight) -> bool:
+    return sight.phase_load_low_w is not None and sight.phase_load_high_w is not None
+
+
 def _aways_w(sight: Sight) -> list[int] | None:
-    """Return the heard inverters' power less what the meter shows, by phase; None where it does not tell phases."""
-    if sight.meter is None or sight.meter.phase_w is None:
+    """Return the heard inverters' power less what the meter shows, by phase; None where that is not needed or told."""
+    if _known(sight) or sight.meter is None or sight.meter.phase_w is None:
         return None
     together_w = dict.fromkeys(("abc", "a", "b", "c"), 0)
     for seen in sight.units:

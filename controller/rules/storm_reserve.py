@@ -13,9 +13,12 @@ from controller.rules.unbounded import UNBOUNDED_W
 
 def rising(base_bp: int, reserve_bp: int, elapsed_ms: int, within_ms: int) -> int:
     """Return where the line from base_bp to reserve_bp stands after elapsed_ms of within_ms; never above reserve_bp."""
+    base_bp = min(base_bp, reserve_bp)
+    if elapsed_ms < 0:
+        return base_bp
     if elapsed_ms >= within_ms:
         return reserve_bp
-    return min(reserve_bp, base_bp + max(0, reserve_bp - base_bp) * max(0, elapsed_ms) // within_ms)
+    return base_bp + (reserve_bp - base_bp) * elapsed_ms // within_ms
 
 
 def reserve(site: Site, snapshot: Snapshot, storm_since_ms: int | None) -> tuple[int, int, str]:
@@ -24,7 +27,7 @@ def reserve(site: Site, snapshot: Snapshot, storm_since_ms: int | None) -> tuple
     The largest reserve counts; of the lines that are charged for the highest does.
     """
     asked = [
-        (max(0, min(10_000, order.soc_bp)), order.starts_ms, order.by_ms, f"asked for by {order.source}")
+        (min(10_000, order.soc_bp), order.starts_ms, order.by_ms, f"asked for by {order.source}")
         for order in snapshot.orders
         if order.kind == "reserve"
     ]
@@ -46,27 +49,27 @@ def limit(site: Site, seen: UnitSight) -> Limit | None:
     """Return (-unbounded, discharge] in AC watts, (-unbounded, -charge] below the rising line, nothing in an island."""
     if seen.islanded or seen.reserve_bp == 0:
         return None
-    needed_w, line_wh = _needed_w(site, seen)
+    needed_w, because = _needed_w(site, seen)
     if needed_w == 0:
         return keeping(site, seen, "storm_reserve", seen.reserve_bp, seen.reserve_because)
-    because = (
-        f"at least {max(0, seen.low_wh or 0)} Wh stored, {line_wh} Wh are to be stored by now, "
-        f"{seen.reserve_because}: charged with {needed_w} W"
-    )
     return Limit(
         rule="storm_reserve", priority=4, low_w=-UNBOUNDED_W, high_w=-needed_w, because=because, unit=seen.unit.name
     )
 
 
-def _needed_w(site: Site, seen: UnitSight) -> tuple[int, int]:
-    """Return the AC power that brings the unit back to its rising line within the taper, and that line in Wh."""
+def _needed_w(site: Site, seen: UnitSight) -> tuple[int, str]:
+    """Return the AC power that brings the unit back to its rising line within the taper, and what asks for it."""
     if seen.low_wh is None or seen.high_wh is None:
-        return 0, 0
+        return 0, ""
     unit = seen.unit
     ceiling_pct = 100 if seen.full_due else site.energy.ceiling_pct
     # The barrier stops at the ceiling with the high side of the estimate: there the low side is that much lower.
     most_wh = seen.capacity_wh * ceiling_pct // 100 - (seen.high_wh - seen.low_wh)
     line_wh = min(seen.capacity_wh * seen.rising_bp // 10_000, most_wh)
     behind_wh = max(0, line_wh - seen.low_wh)
-    needed_w = behind_wh * 360_000 // (site.energy.taper_s * unit.efficiency_pct)
-    return min(needed_w, unit.charge_max_w), line_wh
+    needed_w = min(behind_wh * 360_000 // (site.energy.taper_s * unit.efficiency_pct), unit.charge_max_w)
+    because = (
+        f"at least {max(0, seen.low_wh)} Wh stored, {line_wh} Wh are to be stored by now, "
+        f"{seen.reserve_because}: charged with {needed_w} W"
+    )
+    return needed_w, because
