@@ -2,7 +2,9 @@
 
 import ast
 from collections.abc import Callable, Sequence
+from hashlib import sha256
 from pathlib import Path
+from sys import getrefcount, gettrace
 from time import perf_counter
 
 import msgspec
@@ -35,6 +37,7 @@ from controller.model import (
     Snapshot,
     State,
 )
+from tests.mutation.points import SWITCH
 from tests.test_engine import any_snapshot, any_state
 from tests.words import a_battery, a_meter, a_site, a_snapshot, a_target, all_fresh, an_inverter
 
@@ -138,6 +141,39 @@ def changed(site: Site, **changes: object) -> Site:
 )
 def test_what_the_record_stands_for_may_not_change(change: Callable[[Site], Site]) -> None:
     assert fingerprint(change(a_site())) != fingerprint(a_site())
+
+
+def test_what_a_site_stands_for_is_worked_out_once_until_another_site_is_judged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first, second = a_site(), a_site(2)
+    records, sums = {1: record(first), 2: record(second)}, list[bytes]()
+
+    def counted(text: bytes) -> object:
+        sums.append(text)
+        return sha256(text)
+
+    monkeypatch.setattr(gate, "sha256", counted)
+    for site, so_far in ((first, 1), (first, 1), (second, 2), (second, 2), (first, 3), (a_site(), 4)):
+        verdicts, _ = check(site, records[len(site.unit)], all_fresh(), Memory(), (a_command(0),))
+        assert verdicts[0].refused == ""
+        assert len(sums) == so_far
+
+
+def test_a_site_is_let_go_when_another_one_is_judged() -> None:
+    site = a_site()
+    unknown = getrefcount(site)
+    judged(all_fresh(), site=site)
+    assert getrefcount(site) > unknown
+    judged(all_fresh(), site=a_site())
+    assert getrefcount(site) == unknown
+
+
+def test_a_site_that_changes_is_judged_anew() -> None:
+    """The same record stands for both: only a limit differs."""
+    wide = a_site()
+    for site, passes in ((wide, True), (with_poi(wide, export_max_w=999), False), (wide, True)):
+        assert (refusal(1000, all_fresh(), site, SETTLED) == "") is passes
 
 
 def test_limits_and_reserves_may_change_without_a_new_record() -> None:
@@ -838,9 +874,10 @@ def test_of_parallel_batteries_the_mean_charge_and_the_most_worn_count() -> None
     for told_bp, passes in (((1206, 1216), True), ((1205, 1216), False), ((1215, 1216), True)):
         snapshot, site = parallel(*(a_battery(soc_bp, n) for n, soc_bp in enumerate(told_bp, 1)))
         assert (refusal(8100, snapshot, replace(site, energy=STRICT)) == "") is passes
-    snapshot, site = parallel(a_battery(1211, 1, soh_bp=5000), a_battery(1211, 2))
-    assert refusal(4050, snapshot, replace(site, energy=STRICT)) == ""
-    assert "floor" in refusal(4051, snapshot, replace(site, energy=STRICT))
+    for other_bp in (None, 5001, 10_000):
+        snapshot, site = parallel(a_battery(1211, 1, soh_bp=5000), a_battery(1211, 2, soh_bp=other_bp))
+        assert refusal(4050, snapshot, replace(site, energy=STRICT)) == ""
+        assert "floor" in refusal(4051, snapshot, replace(site, energy=STRICT))
 
 
 @pytest.mark.parametrize(
@@ -883,6 +920,13 @@ def test_a_poi_limit_that_demands_it_outranks_floor_and_ceiling_and_no_more_than
             assert "could go" in refusal(power_w, replace(snapshot, poi_battery_w=unknown), site)
         blind = replace(snapshot, readings=snapshot.readings[1:])
         assert "could go" in refusal(power_w // 10, blind, with_poi(site, load_max_w=0, generation_max_w=0))
+
+
+def test_a_poi_limit_that_demands_it_does_not_outrank_the_current_that_the_battery_permits() -> None:
+    for meter_w, most_w in ((-14_000, 468), (9000, -520)):
+        snapshot = a_snapshot(a_meter(meter_w), an_inverter(), a_battery(charge_max_ma=10_000, discharge_max_ma=10_000))
+        assert refusal(most_w, snapshot) == ""
+        assert "batteries" in refusal(most_w + most_w // abs(most_w), snapshot)
 
 
 def test_the_units_own_power_at_the_meters_sample_is_no_load() -> None:
@@ -1358,6 +1402,7 @@ def test_a_phase_that_is_no_number_lets_nothing_pass_that_adds_to_it(sign: int) 
     site = with_poi(phase_export_max_w=5000, phase_import_max_w=5000)
     for memory in (None, SETTLED):
         assert "phase a shows nan W" in refusal(sign, snapshot, site, memory)
+        assert refusal(sign, snapshot, memory=memory) == "", "where no phase is limited it says nothing"
 
 
 # -- rate ------------------------------------------------------------------------------------------------------------
@@ -1393,6 +1438,7 @@ def test_a_change_of_direction_is_a_raise_and_so_is_the_way_out_of_zero() -> Non
     assert passes_in_a_row([100, -100] * 12)[0].index(False) == 20
     assert passes_in_a_row([100, -50, 40, -30] * 6)[0].index(False) == 20
     assert passes_in_a_row([100, 0] * 24)[0].index(False) == 40
+    assert passes_in_a_row([1, 0] * 24)[0].index(False) == passes_in_a_row([-1, 0] * 24)[0].index(False) == 40
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -1462,6 +1508,15 @@ def test_a_change_larger_than_noise_is_a_move(site: Site, before_w: int, power_w
     memory = Memory(passed=(Passed(device="inverter1", power_w=before_w),), moved_ms=5)
     _, after = judged(all_fresh(load_w=1000), a_command(power_w), site=site, memory=memory)
     assert after.moved_ms == (100_000 if moves else 5)
+
+
+def test_what_is_refused_at_the_batteries_and_at_the_poi_is_not_remembered() -> None:
+    before = Memory(passed=(Passed(device="inverter1", power_w=70),), moved_ms=5)
+    for snapshot, why in ((with_battery(discharge_max_ma=1000), "batteries"), (a_snapshot(a_meter(6001)), "excess")):
+        readings = {reading.device: reading for reading in (*all_fresh().readings, *snapshot.readings)}
+        refused, after = judged(replace(all_fresh(), readings=tuple(readings.values())), a_command(900), memory=before)
+        assert why in refused[0]
+        assert after == before
 
 
 def test_units_that_move_against_each_other_move() -> None:
@@ -1593,6 +1648,9 @@ def many_units(count: int) -> tuple[Site, Snapshot, tuple[Command, ...]]:
     return site, snapshot, tuple(a_command(500 + n, f"inverter{n}") for n in numbers)
 
 
+@pytest.mark.skipif(
+    hasattr(gate, SWITCH) or gettrace() is not None, reason="what watches each line takes longer itself"
+)
 @pytest.mark.parametrize(("count", "most_us"), [(1, 400), (100, 4000)])
 def test_the_gate_is_quick(count: int, most_us: int) -> None:
     """The bars are 200 us for a command and 2 ms for a hundred units; here twice that, for a busy machine."""

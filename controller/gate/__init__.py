@@ -35,8 +35,7 @@ from controller.model import (
 
 WRITES_MAX = 20  # commands that raise a unit's power, in a second: a healthy site decides 5 to 10 times
 RATE_MS = 1000
-MOVE_W = 50  # a smaller change of all units together is no move, nor is one of MOVE_PCT of their nameplates
-MOVE_PCT = 1
+MOVE_W = 50  # a smaller change of all units together is no move, nor is a hundredth of their nameplates
 FORCED_PCT = 5  # of the nameplate: what a battery that asks for it is charged with by force
 CELL_MV = (500, 5000)  # outside lies no lithium cell, but a broken wire or a wrong scale
 CELL_MC = (-60_000, 120_000)
@@ -44,9 +43,11 @@ SOC_BP = (0, 10_000)
 SOH_BP = (1000, 10_000)  # a state of health outside is none: the capacity of the site file stands
 OPEN_W = float("inf")  # the side of a limit that has none
 ANY = (0, OPEN_W)
+WHOLE = (int, type(None))
+_KNOWN: list["_Known"] = []  # what follows from the last site that was judged
 TRIPPING = frozenset(name for name, fault in FAULTS.items() if fault.response == "trip")
-# A limit in thirds of a watt: where; what is there, going up and down; low and high; the thirds of each unit there.
-Line = tuple[str, int, int, float, float, list[int]]
+# A limit in thirds of a watt: where; the thirds of each unit there; up (1) and down (-1) what is there and may be.
+Line = tuple[str, list[int], list[tuple[int, int, float]]]
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,118 +84,122 @@ def check(
     site: Site, commission: Commission | None, snapshot: Snapshot, memory: Memory, commands: tuple[Command, ...]
 ) -> tuple[tuple[Verdict, ...], Memory]:
     """Return a verdict for each command and the memory for the next check. Who is refused stays where it is."""
-    if commission is None or commission.fingerprint != fingerprint(site):
+    known = next((known for known in _KNOWN if known.site is site), None) or _Known(site)
+    if commission is None or commission.fingerprint != known.record:
         missing = "no record that a person saw this site's devices obey"
         wrong = missing if commission is None else "devices, units or ratings are not those of the record"
         return tuple(Verdict(command=command, refused=f"not commissioned: {wrong}") for command in commands), memory
-    look = _Look(site, snapshot, memory)
-    let: dict[str, Command] = {}
-    refused: dict[str, str] = {}
+    look = _Look(known, snapshot, memory)
+    let, refused = dict[str, Command](), dict[str, str]()
     for command in commands:
         if command.device in let:
             refused[command.device] = f"{command.device} is commanded more than once in one cycle"
-        elif wrong := look.unlisted(command):
-            refused[command.device] = wrong
         let[command.device] = command
     for judged in (look.by_itself, look.by_bank, look.at_poi):
-        let = {device: command for device, command in let.items() if not refused.get(device)}
-        refused |= judged(let)
-    after = look.remembered({device: command for device, command in let.items() if not refused.get(device)})
-    return tuple(Verdict(command=command, refused=refused.get(command.device, "")) for command in commands), after
+        refused = judged(let) | refused
+        let = {device: command for device, command in let.items() if device not in refused}
+    return tuple(Verdict(command=one, refused=refused.get(one.device, "")) for one in commands), look.remembered(let)
+
+
+class _Known:
+    """What follows from the site alone, which nothing can change: worked out once."""
+
+    def __init__(self, site: Site) -> None:
+        self.site, self.record, poi = site, fingerprint(site), site.poi
+        self.stale_ms = {device.name: device.stale_after_ms for device in site.device}
+        self.names = [unit.inverter for unit in site.unit]
+        self.units = {unit.inverter: unit for unit in site.unit if self.names.count(unit.inverter) == 1}
+        self.settle_ms = max(unit.settle_ms or 0 for unit in site.unit)
+        self.swing_w = sum(unit.charge_max_w + unit.discharge_max_w for unit in site.unit)
+        self.noise_w = max(MOVE_W, sum(max(unit.charge_max_w, unit.discharge_max_w) for unit in site.unit) // 100)
+        phases = "" if {poi.breaker_max_a, poi.phase_import_max_w, poi.phase_export_max_w} == {None} else "abc"
+        self.parts = [[3 * unit.phases.count(phase) // len(unit.phases) for unit in site.unit] for phase in phases]
+        _KNOWN[:] = [self]
 
 
 class _Look:
     """One check. What it looks things up in is made once."""
 
-    def __init__(self, site: Site, snapshot: Snapshot, memory: Memory) -> None:
-        self.site, self.snapshot, self.memory = site, snapshot, memory
-        stale_ms = {device.name: device.stale_after_ms for device in site.device}
+    def __init__(self, known: _Known, snapshot: Snapshot, memory: Memory) -> None:
+        self.known, self.site, self.snapshot, self.memory = known, known.site, snapshot, memory
         self.fresh: dict[str, AnyReading] = {}
         for reading in snapshot.readings:
-            allowed_ms = stale_ms.get(reading.device)
-            if allowed_ms is not None and _whole(reading) and 0 <= snapshot.now_ms - reading.sampled_ms <= allowed_ms:
+            allowed_ms = known.stale_ms.get(reading.device)
+            if allowed_ms is not None and 0 <= snapshot.now_ms - reading.sampled_ms <= allowed_ms and _whole(reading):
                 self.fresh[reading.device] = reading
-        self.units: dict[str, Unit | None] = {}  # by inverter, None where several claim it
         self.heard: dict[tuple[str, ...], list[Battery]] = {}
         self.connected: dict[tuple[str, ...], list[Battery]] = {}  # one of several may have opened its contactor
-        for unit in site.unit:
-            self.units[unit.inverter] = None if unit.inverter in self.units else unit
-            bank = [self.fresh.get(name) for name in unit.batteries]
-            self.heard[unit.batteries] = heard = [battery for battery in bank if isinstance(battery, Battery)]
-            self.connected[unit.batteries] = [battery for battery in heard if battery.contactor_closed is not False]
-        told = [self.fresh.get(unit.inverter) for unit in site.unit]
-        self.now_w = [(one.power_w or 0) if isinstance(one, Inverter) else 0 for one in told]
-        meter, at_w = self.fresh.get(site.poi.meter), snapshot.poi_battery_w
+        self.now_w: list[int] = []
+        for unit in self.site.unit:
+            bank, told = unit.batteries, self.fresh.get(unit.inverter)
+            self.heard[bank] = heard = [one for name in bank if isinstance(one := self.fresh.get(name), Battery)]
+            self.connected[bank] = [battery for battery in heard if battery.contactor_closed is not False]
+            self.now_w.append((told.power_w or 0) if isinstance(told, Inverter) else 0)
+        meter, at_w = self.fresh.get(self.site.poi.meter), snapshot.poi_battery_w
         self.meter = meter if isinstance(meter, Meter) else None
         self.at_w = at_w if type(at_w) is int else None  # the units' power when the meter was sampled
         self.tripped = {notice.device: notice.fault for notice in snapshot.notices if notice.fault in TRIPPING}
-        self.acting = [contact for contact in site.input if _acts(contact, self.fresh.get(contact.device))]
+        self.replaced = {notice.device for notice in snapshot.notices if notice.fault == "wrong_device"}
+        self.acting = [contact for contact in self.site.input if _acts(contact, self.fresh.get(contact.device))]
         self.means = {contact.means: contact.name for contact in self.acting}
         self.passed = {one.device: one for one in memory.passed}
-        # Whether meter and inverters were all sampled after our last move had shown.
-        sampled_ms = [told.sampled_ms for told in self.fresh.values() if isinstance(told, Inverter | Meter)]
-        settle_ms = max(unit.settle_ms or 0 for unit in site.unit)
-        self.settled = memory.moved_ms is not None and all(at_ms >= memory.moved_ms + settle_ms for at_ms in sampled_ms)
+
+    def by_itself(self, let: dict[str, Command]) -> dict[str, str]:
+        """Return who is refused for the form of the command, or for what its own devices tell (classes 0 and 1)."""
+        return {name: why for name, command in let.items() if (why := self.unlisted(command) or self.alone(command))}
 
     def unlisted(self, command: Command) -> str:
-        """Return what is wrong with the form of a command, or with whom it goes to."""
+        """Return what is wrong with the form of a command or with whom it goes to, or that it is raised too often."""
         device = command.device
-        reactive_var = command.power_w if command.reactive_var is None else command.reactive_var
-        if {type(number) for number in (command.power_w, command.valid_ms, reactive_var)} != {int}:
+        if not type(command.power_w) is type(command.valid_ms) is int or type(command.reactive_var) not in WHOLE:
             return f"a command to {device} must be in whole watts, var and milliseconds"
-        unit = self.units.get(device)
+        unit = self.known.units.get(device)
         if unit is None:
             return f"{device} is not the inverter of exactly one unit"
         if unit.watchdog_s is None or not 1 <= command.valid_ms <= unit.watchdog_s * 1000:
             return f"a command to {device} must hold 1 ms to {unit.watchdog_s} s, not {command.valid_ms} ms"
-        if any(notice.fault == "wrong_device" and notice.device == device for notice in self.snapshot.notices):
+        if device in self.replaced:
             return f"another device answers in place of {device}"
+        if len(self.raised_ms(command)) > WRITES_MAX:
+            return f"{device} was given more power {WRITES_MAX} times within {RATE_MS} ms"
         return ""
 
-    def by_itself(self, let: dict[str, Command]) -> dict[str, str]:
-        """Return who is refused for what its own devices tell (classes 0 and 1), or for being raised too often."""
-        asked = {device: command for device, command in let.items() if command.power_w or command.reactive_var}
-        return {
-            unit.inverter: self.alone(unit, asked[unit.inverter]) for unit in self.site.unit if unit.inverter in asked
-        }
+    def raised_ms(self, command: Command) -> tuple[int, ...]:
+        """Return when commands, with this one, took the unit further from 0 W or past it within the last second."""
+        known, now_ms = self.passed.get(command.device, Passed()), self.snapshot.now_ms
+        raises = not min(0, known.power_w) <= command.power_w <= max(0, known.power_w)
+        return tuple([at_ms for at_ms in known.raised_ms if now_ms - at_ms < RATE_MS]) + (now_ms,) * raises
 
-    def rate(self, command: Command) -> tuple[bool, tuple[int, ...]]:
-        """Return whether it takes the unit further from 0 W or past it, and when others did within the last second."""
-        known = self.passed.get(command.device, Passed())
-        raised_ms = tuple(at_ms for at_ms in known.raised_ms if self.snapshot.now_ms - at_ms < RATE_MS)
-        return not min(0, known.power_w) <= command.power_w <= max(0, known.power_w), raised_ms
-
-    def alone(self, unit: Unit, command: Command) -> str:
-        """Return what its own devices have against it."""
-        raises, raised_ms = self.rate(command)
-        if raises and len(raised_ms) >= WRITES_MAX:
-            return f"{unit.inverter} was given more power {WRITES_MAX} times within {RATE_MS} ms"
-        for name in (SITE, unit.name, unit.inverter, *unit.batteries):
+    def alone(self, command: Command) -> str:
+        """Return what the unit's own devices have against power."""
+        if not command.power_w and not command.reactive_var:
+            return ""
+        unit = self.known.units[command.device]
+        bank, inverter = unit.batteries, self.fresh.get(unit.inverter)
+        for name in (SITE, unit.name, unit.inverter, *bank):
             if name in self.tripped:
                 return f"{self.tripped[name]} stands at {name}"
         if "emergency_stop" in self.means:
             return f"the emergency stop {self.means['emergency_stop']} acts"
-        heard, connected = self.heard[unit.batteries], self.connected[unit.batteries]
-        inverter = self.fresh.get(unit.inverter)
-        if not isinstance(inverter, Inverter) or len(heard) < len(unit.batteries):
-            return f"{unit.inverter} or one of {', '.join(unit.batteries)} is not freshly heard"
+        heard, connected = self.heard[bank], self.connected[bank]
+        if not isinstance(inverter, Inverter) or len(heard) < len(bank):
+            return f"{unit.inverter} or one of {', '.join(bank)} is not freshly heard"
         if inverter.state == "fault" or not inverter.remote or inverter.power_w is None:
             return f"{inverter.device} is at fault, in local control or does not tell its power"
         if not connected:
-            return f"no contactor of {', '.join(unit.batteries)} is closed"
-        isolations_kohm = [inverter.isolation_kohm, *(battery.isolation_kohm for battery in heard)]
-        told_kohm = [isolation_kohm for isolation_kohm in isolations_kohm if isolation_kohm is not None]
-        if unit.isolation_min_kohm is not None and (not told_kohm or min(told_kohm) < unit.isolation_min_kohm):
-            return f"the isolation of {unit.name} is not told or below {unit.isolation_min_kohm} kohm"
+            return f"no contactor of {', '.join(bank)} is closed"
+        if unit.isolation_min_kohm is not None:
+            every_kohm = [inverter.isolation_kohm, *(battery.isolation_kohm for battery in heard)]
+            told_kohm = [isolation_kohm for isolation_kohm in every_kohm if isolation_kohm is not None]
+            if not told_kohm or min(told_kohm) < unit.isolation_min_kohm:
+                return f"the isolation of {unit.name} is not told or below {unit.isolation_min_kohm} kohm"
         for battery in connected:
             if battery.alarms or not _told(battery.soc_bp, SOC_BP):
                 return f"{battery.device} raises an alarm or tells no state of charge from 0 to 100 %"
-        for gives in (True, False):
-            asked_w = command.power_w if gives else -command.power_w
-            if asked_w > 0 and (why := self.one_way(unit, inverter, gives, asked_w)):
-                return f"{command.power_w:+d} W {why}"
-        told_va = [max(0, va) for va in (unit.apparent_max_va, inverter.apparent_max_va) if va is not None]
         asked_w, asked_var = abs(command.power_w), command.reactive_var or 0
+        if asked_w and (why := self.one_way(unit, inverter, command.power_w == asked_w, asked_w)):
+            return f"{command.power_w:+d} W {why}"
+        told_va = [max(0, va) for va in (unit.apparent_max_va, inverter.apparent_max_va) if va is not None]
         # Of an inverter that tells no apparent power no reactive power is asked.
         if asked_w**2 + asked_var**2 > min(told_va, default=asked_w) ** 2:
             return f"{command.power_w:+d} W, {asked_var:+d} var: beyond the apparent power of {unit.inverter}"
@@ -223,63 +228,66 @@ class _Look:
 
     def then_w(self, let: dict[str, Command]) -> list[int]:
         """Return what each unit will do: one that is not commanded stays where it is."""
-        places = zip(self.site.unit, self.now_w, strict=True)
-        return [let[unit.inverter].power_w if unit.inverter in let else now_w for unit, now_w in places]
+        now_w = zip(self.known.names, self.now_w, strict=True)
+        return [let[name].power_w if name in let else power_w for name, power_w in now_w]
 
     def by_bank(self, let: dict[str, Command]) -> dict[str, str]:
         """Return who asks too much of its batteries, with the units that share them, in either direction by itself."""
-        lines, then_w, found = self.lines(self.at_w), self.then_w(let), {}
-        for gives in (True, False):
-            asked: dict[tuple[str, ...], list[tuple[int, int]]] = {}
-            for unit, power_w in zip(self.site.unit, then_w, strict=True):
-                acting_ms = self.site.cycle_ms + (unit.watchdog_s or 0) * 1000
-                for out_w in _told(power_w if gives else -power_w, ANY):
-                    # The cells give more than the grid gets, and take no more than it gives.
-                    cells_uw = out_w * 100_000_000 // unit.efficiency_pct if gives else out_w * 1_000_000
-                    asked.setdefault(unit.batteries, []).append((cells_uw, acting_ms))
-            relieved = self.relieved(lines, then_w, gives)
-            for unit in [unit for unit in self.site.unit if unit.inverter in let]:
-                power_w = let[unit.inverter].power_w
-                if power_w > 0 if gives else power_w < 0:
-                    spared = relieved or self.forced(unit, power_w)
-                    why = self.cells(unit, gives, asked[unit.batteries], spared)
-                    found[unit.inverter] = why and f"{power_w:+d} W {why}"
+        then_w, found = self.then_w(let), dict[str, str]()
+        rows = [(unit, power_w, power_w == abs(power_w)) for unit, power_w in zip(self.site.unit, then_w, strict=True)]
+        asked: dict[tuple[bool, tuple[str, ...]], list[tuple[int, int]]] = {}
+        for unit, power_w, gives in rows:
+            # The cells give more than the grid gets, and take no more than it gives.
+            cells_uw = power_w * 100_000_000 // unit.efficiency_pct if gives else -power_w * 1_000_000
+            acting_ms = self.site.cycle_ms + (unit.watchdog_s or 0) * 1000
+            asked.setdefault((gives, unit.batteries), []).append((cells_uw, acting_ms))
+        short: dict[bool, dict[str, str]] = {True: {}, False: {}}  # where a limit at the POI may outrank it
+        for unit, power_w, gives in rows:
+            if power_w and unit.inverter in let:
+                why, yields = self.cells(unit, power_w, gives, asked[gives, unit.batteries])
+                if why:
+                    (short[gives] if yields else found)[unit.inverter] = f"{power_w:+d} W {why}"
+        for gives, whys in short.items():
+            if whys and not self.relieved(then_w, gives):
+                found |= whys
         return found
 
-    def relieved(self, lines: list[Line], then_w: list[int], gives: bool) -> bool:
+    def relieved(self, then_w: list[int], gives: bool) -> bool:
         """Return whether a limit at the POI demands this much of the batteries in this direction."""
-        poi = self.site.poi
-        swing_w = sum(unit.charge_max_w + unit.discharge_max_w for unit in self.site.unit)
+        poi, swing_w = self.site.poi, self.known.swing_w
         least_w, most_w = -2 * poi.generation_max_w - swing_w, 2 * poi.load_max_w + swing_w
         if self.meter is None or self.at_w is None or not least_w <= self.at_w - self.meter.power_w <= most_w:
             return False  # an unknown load, or a number that no load of this site can be, demands nothing
-        for _, up_w, down_w, low_w, high_w, parts in lines:
+        for _, parts, sides in self.lines(self.at_w):
             total_w = _sum(parts, then_w)
-            outward = total_w > 0 and down_w + total_w <= low_w + 3 * poi.margin_w
-            if outward if gives else total_w < 0 and up_w + total_w >= high_w - 3 * poi.margin_w:
+            far, shown_w, limit_w = sides[gives]  # what discharging leads away from is the limit of import
+            if far * total_w < 0 and far * (shown_w + total_w) >= far * limit_w - 3 * poi.margin_w:
                 return True
         return False
 
     def at_poi(self, let: dict[str, Command]) -> dict[str, str]:
         """Return who would add to an excess at the POI or a phase, shown already while a move of ours is in flight."""
-        then_w, at_w = self.then_w(let), self.at_w if self.settled else None
+        # Whether meter and inverters were all sampled after our last move had shown.
+        moved_ms, settle_ms = self.memory.moved_ms, self.known.settle_ms
+        sampled_ms = [told.sampled_ms for told in self.fresh.values() if isinstance(told, (Inverter, Meter))]
+        settled = moved_ms is not None and all(at_ms >= moved_ms + settle_ms for at_ms in sampled_ms)
+        then_w, at_w, found = self.then_w(let), self.at_w if settled else None, dict[str, str]()
         stood_w = [0] * len(then_w) if self.meter is None else self.now_w
-        found: dict[str, str] = {}
-        for told, up_w, down_w, low_w, high_w, parts in self.lines(at_w):
+        for where, parts, sides in self.lines(at_w):
             total_w, stands_w = _sum(parts, then_w), _sum(parts, stood_w)
             more_w = total_w * (self.meter is None or at_w is not None)
-            up = total_w > max(0, stands_w) and not up_w + more_w <= high_w  # not >: a number that is none is refused
-            down = total_w < min(0, stands_w) and not down_w + more_w >= low_w
-            for place, unit in enumerate(self.site.unit):
-                adds = then_w[place] > max(0, stood_w[place]) if up else down and then_w[place] < min(0, stood_w[place])
-                if adds and unit.inverter in let and parts[place] and not self.forced(unit, then_w[place]):
-                    found[unit.inverter] = f"{then_w[place]:+d} W would add to an excess: {told}"
-                    then_w[place] = self.now_w[place]
+            for way, shown_w, limit_w in sides:  # not >: a number that is none is refused
+                if way * total_w > max(0, way * stands_w) and not way * (shown_w + more_w) <= way * limit_w:
+                    for place, unit in enumerate(self.site.unit):
+                        adds = parts[place] and way * then_w[place] > max(0, way * stood_w[place])
+                        if adds and unit.inverter in let and not self.forced(unit, then_w[place]):
+                            found[unit.inverter] = f"{then_w[place]:+d} W would add to an excess: {where}"
+                            then_w[place] = self.now_w[place]
         return found
 
     def lines(self, at_w: int | None) -> list[Line]:
         """Return each limit of the POI and of its phases. at_w: the units' power that what is shown is freed of."""
-        poi, meter, parts = self.site.poi, self.meter, [3] * len(self.site.unit)
+        poi, meter = self.site.poi, self.meter
         rows: list[tuple[str, float, float]] = [("POI", -poi.import_max_w, poi.export_max_w)]
         in_w, out_w = poi.envelope.import_default_w, poi.envelope.export_default_w
         if (in_w, out_w) != (None, None):  # else the site has no envelopes
@@ -289,28 +297,26 @@ class _Look:
             high_w = min((one.high_w for one in told), default=poi.export_max_w if out_w is None else out_w)
             if low_w <= high_w:  # where two leave nothing between them only the engine knows which came last
                 rows.append(("operating envelope", low_w, high_w))
-        for contact in self.acting:
-            if contact.means == "import_limit":
-                rows.append((f"input {contact.name}", -(contact.limit_w or 0), OPEN_W))
-            if contact.means == "export_limit":
-                rows.append((f"input {contact.name}", -OPEN_W, contact.limit_w or 0))
+        acting = [(contact.means, f"input {contact.name}", contact.limit_w or 0) for contact in self.acting]
+        rows += [(name, -limit_w, OPEN_W) for means, name, limit_w in acting if means == "import_limit"]
+        rows += [(name, -OPEN_W, limit_w) for means, name, limit_w in acting if means == "export_limit"]
         where, up_w, down_w = "without a meter: largest load, generation", 3 * poi.generation_max_w, -3 * poi.load_max_w
         if meter is not None:
             where, up_w = f"{poi.meter} shows {meter.power_w} W", 3 * (meter.power_w - (at_w or 0))
             down_w = up_w
-        found = [(f"{name}, {where}", up_w, down_w, 3 * low_w, 3 * high_w, parts) for name, low_w, high_w in rows]
+        sides = [(name, (1, up_w, 3 * high_w), (-1, down_w, 3 * low_w)) for name, low_w, high_w in rows]
+        found: list[Line] = [(f"{name}, {where}", [3 for _ in self.site.unit], both) for name, *both in sides]
         if meter is None or meter.phase_w is None:
             return found
         low_mv, high_mv = poi.nominal_v * 900, poi.nominal_v * 1100
         phase_mv = meter.phase_mv or [low_mv for _ in "abc"]
-        for phase, shown_w, told_mv in zip("abc", meter.phase_w, phase_mv, strict=False):
-            parts = [3 * unit.phases.count(phase) // len(unit.phases) for unit in self.site.unit]
-            up_w = 3 * shown_w - _sum(parts, self.now_w) * (at_w is not None)
+        for phase, parts, shown_w, told_mv in zip("abc", self.known.parts, meter.phase_w, phase_mv, strict=False):
+            there_w = 3 * shown_w - _sum(parts, self.now_w) * (at_w is not None)
             volts_mv = min(told_mv, high_mv) if told_mv > 0 else low_mv
             fuse_w = OPEN_W if poi.breaker_max_a is None else poi.breaker_max_a * volts_mv // 1000
             in_w3 = -3 * min(fuse_w, OPEN_W if poi.phase_import_max_w is None else poi.phase_import_max_w)
             out_w3 = 3 * min(fuse_w, OPEN_W if poi.phase_export_max_w is None else poi.phase_export_max_w)
-            found.append((f"phase {phase} shows {shown_w} W", up_w, up_w, in_w3, out_w3, parts))
+            found.append((f"phase {phase} shows {shown_w} W", parts, [(1, there_w, out_w3), (-1, there_w, in_w3)]))
         return found
 
     def forced(self, unit: Unit, power_w: int) -> bool:
@@ -318,38 +324,33 @@ class _Look:
         most_w = max(unit.charge_max_w * FORCED_PCT // 100, unit.min_power_w)
         return power_w >= -most_w and any(battery.force_charge for battery in self.connected[unit.batteries])
 
-    def cells(self, unit: Unit, gives: bool, asked: list[tuple[int, int]], spared: bool) -> str:
-        """Return that current or energy (not where spared) is too large. asked: each unit's uW, and for how long."""
-        energy, connected = self.site.energy, self.connected[unit.batteries]
-        # As many batteries as are connected, each with the least limit.
+    def cells(self, unit: Unit, power_w: int, gives: bool, asked: list[tuple[int, int]]) -> tuple[str, bool]:
+        """Return that current or energy is too large, and whether it is energy. asked: each unit's uW, and how long."""
+        of, connected = self.site.energy, self.connected[unit.batteries]
         limits_ma = [one.discharge_max_ma if gives else one.charge_max_ma for one in connected]
         told_ma = [told for limit_ma in limits_ma for told in _told(limit_ma, ANY)]
         told_mv = [told for one in connected for told in _told(one.voltage_mv, ANY)]
         most_uw = sum(sorted(told_ma)[:1]) * sum(sorted(told_mv)[:1]) * len(connected)
         if len(told_ma) < len(connected) or sum(uw for uw, _ in asked) > most_uw:
-            return f"of {unit.name}: more than {len(connected)} x the least current and voltage of its batteries"
-        error_bp = energy.soc_error_pct * 100
-        floor_bp, ceiling_bp = energy.floor_pct * 100 + error_bp, energy.ceiling_pct * 100 - error_bp
+            return f"of {unit.name}: more than {len(connected)} x the least current and voltage of its batteries", False
+        floor_bp, ceiling_bp = (of.floor_pct + of.soc_error_pct) * 100, (of.ceiling_pct - of.soc_error_pct) * 100
         # Then the engine may charge to the full, with the estimate as told: with its error it would never be full.
-        if energy.full_every_days or any(one.full_charge_wanted for one in connected):
+        if of.full_every_days or any(one.full_charge_wanted for one in connected):
             ceiling_bp = SOC_BP[1]
         soc_bp = sum(soc_bp for one in connected for soc_bp in _told(one.soc_bp, SOC_BP)) // len(connected)
         health_bp = min((bp for one in connected for bp in _told(one.soh_bp, SOH_BP)), default=SOH_BP[1])
         room = (soc_bp - floor_bp if gives else ceiling_bp - soc_bp) * health_bp * unit.capacity_wh
-        if spared or sum(uw * ms for uw, ms in asked) <= room * 36_000:  # 1 bp of 1 bp of 1 Wh is 36,000 uW ms
-            return ""
-        return f"of {unit.name}: it could go {'below its floor' if gives else 'above its ceiling'} before it ends"
+        fits = sum(uw * ms for uw, ms in asked) <= room * 36_000  # 1 bp of 1 bp of 1 Wh is 36,000 uW ms
+        could = "it could go below its floor" if gives else "it could go above its ceiling"
+        return "" if fits or self.forced(unit, power_w) else f"of {unit.name}: {could} before it ends", True
 
     def remembered(self, let: dict[str, Command]) -> Memory:
         """Return the memory with what passed now."""
         passed, now_ms, travel_w = dict(self.passed), self.snapshot.now_ms, 0
         for device, command in let.items():
-            raises, raised_ms = self.rate(command)
             travel_w += abs(command.power_w - self.passed.get(device, Passed()).power_w)
-            raised_ms += (now_ms,) * raises
-            passed[device] = Passed(device=device, power_w=command.power_w, raised_ms=raised_ms)
-        nameplates_w = sum(max(unit.charge_max_w, unit.discharge_max_w) for unit in self.site.unit)
-        moved = self.memory.moved_ms is None or travel_w > max(MOVE_W, nameplates_w * MOVE_PCT // 100)
+            passed[device] = Passed(device=device, power_w=command.power_w, raised_ms=self.raised_ms(command))
+        moved = self.memory.moved_ms is None or travel_w > self.known.noise_w
         return Memory(passed=tuple(passed.values()), moved_ms=now_ms if moved else self.memory.moved_ms)
 
 
