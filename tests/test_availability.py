@@ -6,7 +6,8 @@ import msgspec
 import pytest
 from hypothesis import given
 
-from controller.engine import step
+from controller.engine import availability, step
+from controller.engine.availability import Part, Way
 from controller.model import (
     Availability,
     Decision,
@@ -397,3 +398,100 @@ def test_a_unit_that_is_charged_by_force_lessens_what_the_others_can_give() -> N
     found = of(site, a_snapshot(a_meter(), *told))
     assert (found.discharge_w, found.discharge_wh) == (9500, 6300)
     assert found.discharge_s == 6300 * 3600 // 10_000 - 120
+
+
+# -- part by part ------------------------------------------------------------------------------------------------------
+
+
+def a_part(power_w: int, least_w: int = 0, lost_w: int = 0, held_s: int = 0) -> Part:
+    return Part(power_w, least_w, lost_w, energy_wh=1000, whole_wh=1000, held_s=held_s)
+
+
+def a_way(*parts: Part, site_w: int = 100_000) -> Way:
+    return availability._way("highs", site_w, None, list(parts))
+
+
+@pytest.mark.parametrize(
+    ("parts", "site_w", "power_w"),
+    [
+        ([a_part(5000), a_part(0, lost_w=3000)], 9000, 5000),
+        ([a_part(5000), a_part(0, lost_w=3000)], 7000, 4000),  # the one that is away goes on with what it does
+        ([a_part(5000), a_part(0, lost_w=3000)], 2000, 0),
+        ([a_part(600, 500), a_part(600, 500)], 900, 600),
+        ([a_part(600, 500), a_part(600, 500)], 1000, 1000),
+        ([a_part(300, 300), a_part(2000, 400)], 600, 600),  # the strongest first
+        ([a_part(1), a_part(500, 600)], 9000, 1),
+        ([a_part(0, 500), a_part(1000)], 9000, 1000),  # a unit without power takes no least one
+        ([a_part(-1), a_part(1000, 1)], 9000, 999),
+        ([a_part(-1, 400), a_part(1000)], 9000, 600),
+        ([a_part(-500, 400), a_part(1000)], 9000, 500),
+        ([a_part(-500, 400), a_part(300, 1)], 9000, 0),
+    ],
+)
+def test_the_power_of_units_together(parts: list[Part], site_w: int, power_w: int) -> None:
+    assert availability._power_w(a_way(*parts, site_w=site_w)) == power_w
+
+
+@pytest.mark.parametrize(
+    ("parts", "power_w", "held_s"),
+    [
+        ([a_part(9500, held_s=100), a_part(500, held_s=50)], 10_000, 100),
+        ([a_part(9499, held_s=100), a_part(501, held_s=50)], 10_000, 50),
+        ([a_part(1, held_s=7)], 1, 7),
+        ([a_part(1, held_s=7)], 0, 0),
+        ([a_part(953, held_s=100), a_part(47, held_s=50), a_part(-50)], 950, 100),  # one takes 50 W of it
+        ([a_part(952, held_s=100), a_part(48, held_s=50), a_part(-50)], 950, 50),
+    ],
+)
+def test_power_is_held_for_as_long_as_the_units_that_give_95_percent_of_it(
+    parts: list[Part], power_w: int, held_s: int
+) -> None:
+    assert availability._held_s(a_way(*parts), power_w) == held_s
+
+
+def test_what_tapers_already_lasts_for_no_time() -> None:
+    assert availability._lasts_s(0, 0, 120, 100) == 0
+    assert availability._lasts_s(10, 5, 120, 100) == 180
+    assert availability._lasts_s(10, 20, 120, 100) == 240
+
+
+def test_the_taper_takes_its_own_time_off() -> None:
+    site = a_site(energy=Energy(floor_pct=10, reserve_pct=30, ceiling_pct=95, taper_s=2000))
+    assert of(site, all_fresh()).discharge_s == 6300 * 3600 // 5900 - 2000
+
+
+def test_what_a_stopped_unit_stores_is_not_sold() -> None:
+    told = [an_inverter(), a_battery(alarms=("hot",)), an_inverter(n=2), a_battery(n=2)]
+    decision = decided(World(site=a_site(2), snapshot=a_snapshot(a_meter(), *told)))
+    assert (decision.stored_wh, decision.sellable_wh) == (30_000, 7000)
+    below = decided(World(site=a_site(), snapshot=all_fresh(2500)))
+    assert below.sellable_wh == 0
+
+
+def test_a_unit_on_its_curve_holds_even_a_small_power_for_no_time() -> None:
+    """With 20 A of charge a single Wh would last for 3 s."""
+    for curve in (((50, 90),), ((50, 100), (90, 50))):
+        site = with_unit(derating=Derating(charge_by_soc_pct=curve))
+        found = of(site, asking(0, battery={"charge_max_ma": 20_000}))
+        assert (found.charge_w, found.charge_s) == (1040, 0)
+
+
+# -- the whole reason --------------------------------------------------------------------------------------------------
+
+
+def test_the_reserve_is_told_where_a_stronger_class_would_take_more() -> None:
+    found = of(a_site(), all_fresh(2500, load_w=14_000))
+    assert found.discharge_w == 0
+    assert found.discharge_because == "customer_reserve(unit1): at least 5750 Wh stored, 7500 Wh are the customer's"
+
+
+def test_a_unit_that_is_held_is_told_with_what_it_holds() -> None:
+    told = [an_inverter(2000, alarms=("fan",)), a_battery(), an_inverter(n=2), a_battery(n=2)]
+    site = msgspec.structs.replace(a_site(2), poi=with_poi(export_max_w=30_000).poi)
+    shares = (Share(unit="unit1", low_w=-10_000, high_w=10_000, power_w=2000),)
+    state = msgspec.structs.replace(RAN, shares=shares, target_w=2000)
+    found = of(site, a_snapshot(a_meter(2000), *told), state)
+    why = "inverter1: the inverter raises an alarm that does not stop it (fan)"
+    assert found.discharge_w == 10_000
+    assert found.discharge_because == f"hold_power(unit1): {why}; unit1 is not to be had: {why}"
+    assert found.charge_because == f"hold_power(unit1): {why}", "it could not have been charged anyway"

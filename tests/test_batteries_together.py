@@ -325,3 +325,28 @@ def test_the_parts_of_a_bank_are_the_whole_bank(
     assert len(wholes) == 1
     assert sum(found[unit.name][0] for unit in site.unit[:-1]) == wholes.pop()
     assert found[site.unit[-1].name] == (1, 1)
+
+
+@pytest.mark.parametrize(("power_w", "part"), [(100, (0, 20_000)), (101, (20_100, 40_100))])
+def test_an_inverter_that_is_off_below_a_hundredth_of_its_nameplate_has_no_part(
+    power_w: int, part: tuple[int, int]
+) -> None:
+    site = a_site(2)
+    one = msgspec.structs.replace(site.unit[0], charge_max_w=10_050, discharge_max_w=10_050)
+    two = msgspec.structs.replace(site.unit[1], battery="battery1")
+    site = msgspec.structs.replace(site, unit=(one, two))
+    told = {"inverter1": an_inverter(power_w, state="off"), "inverter2": an_inverter(n=2)}
+    assert parts(site, told)["unit1"] == part
+
+
+@pytest.mark.parametrize(
+    ("cold_mc", "hot_mc", "expected"),
+    [(None, None, (21_000, 22_000)), (19_000, None, (19_000, None)), (None, 24_000, (None, 24_000))],
+)
+def test_a_battery_that_tells_one_end_of_its_temperatures_does_not_fall_back_to_its_mean_for_the_other(
+    cold_mc: int | None, hot_mc: int | None, expected: tuple[int | None, int | None]
+) -> None:
+    one = a_battery(temperature_mc=21_000, temperature_min_mc=cold_mc, temperature_max_mc=hot_mc)
+    two = a_battery(n=2, temperature_mc=22_000)
+    both = together([one, two])
+    assert (both.temperature_min_mc, both.temperature_max_mc) == expected

@@ -401,3 +401,44 @@ def test_a_hundred_units_of_one_power_each_are_planned_within_what_is_kept_of_th
         assert sum(powers_w) == plan.target_w
         assert all(abs(x) in (0, unit.min_w) for x, unit in zip(powers_w, units, strict=True))
         assert abs(plan.target_w - asked_w) < 1_000
+
+
+# -- every small site --------------------------------------------------------------------------------------------------
+
+KINDS = [
+    a_candidate(-3, 3),
+    a_candidate(-1, 1),
+    a_candidate(-4, 5, 2),
+    a_candidate(-2, 0, 1),
+    a_candidate(0, 4, 4),
+    a_candidate(1, 4, 2),
+    a_candidate(-4, -1, 3),
+    a_candidate(-1, -1, 2),
+    a_candidate(2, 2),
+]
+
+
+@pytest.mark.parametrize("bounds_w", [FREE, (-3, 2), (1, 4), (-2, -2)])
+def test_the_plan_of_every_two_units_is_what_a_search_finds(bounds_w: tuple[int, int]) -> None:
+    for units in itertools.combinations_with_replacement(KINDS, 2):
+        for target_w in range(-9, 10):
+            inside_w = max(bounds_w[0], min(target_w, bounds_w[1]))
+            for resting in (False, True):
+                plan = planned(units, target_w, bounds_w, rest_units=resting, headroom_pct=0)
+                if resting or any(unit.min_w for unit in units):
+                    assert plan.target_w == searched(units, inside_w, bounds_w), (units, target_w)
+                powers_w = shared(units, plan)
+                assert sum(powers_w) == plan.target_w
+                for unit, power_w, runs in zip(units, powers_w, plan.committed, strict=True):
+                    assert power_w == 0 or abs(power_w) >= unit.min_w
+                    assert runs or power_w == 0
+
+
+def test_three_units_are_let_go_one_after_the_other_as_a_later_one_makes_them_needless() -> None:
+    """Of 1, 1 and 9 kW in this order 9 kW alone are needed for 8 kW."""
+    units = [a_candidate(-w, w) for w in (1000, 1000, 9000)]
+    assert planned(units, 8000, rest_units=True, headroom_pct=0).committed == (False, False, True)
+    units = [a_candidate(-w, w) for w in (1000, 2000, 8000)]
+    assert planned(units, 8500, rest_units=True, headroom_pct=0).committed == (True, False, True)
+    assert planned(units, 9000, rest_units=True, headroom_pct=0).committed == (True, False, True)
+    assert planned(units, 9001, rest_units=True, headroom_pct=0).committed == (False, True, True)

@@ -463,3 +463,26 @@ def test_a_battery_whose_contactor_is_open_holds_nothing_that_could_be_had(
 ) -> None:
     told = energy.stored(SITE, UNIT, known(), a_battery(6000, packs=packs))
     assert (told.capacity_wh, told.energy_wh, told.low_wh, told.high_wh) == expected
+
+
+# -- at the edges of the count ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("beside_mwh", "power_w", "moved_mwh"), [(0, 1, -2), (0, 0, 0), (0, -1, 1), (-7, 1, -2), (7, 1, -1)]
+)
+def test_a_single_watt_is_counted_on_the_side_on_which_the_count_lies(
+    beside_mwh: int, power_w: int, moved_mwh: int
+) -> None:
+    """1 W for 3.6 s is 1 mWh, and 1.11 mWh out of the cells at 90 %, rounded to the worse."""
+    unit = a_site().unit[0]
+    before = Remembered(unit="unit1", soc_bp=6000, counted_mwh=15_000_000 + beside_mwh)
+    after = energy.count(before, unit, None, power_w, 3600, 0)
+    assert after.counted_mwh == 15_000_000 + beside_mwh + moved_mwh
+    assert after.cycled_mwh == abs(moved_mwh)
+
+
+def test_a_hole_without_a_battery_leaves_what_was_told_last() -> None:
+    before = Remembered(unit="unit1", soc_bp=6000, counted_mwh=15_000_000)
+    after = energy.count(before, a_site().unit[0], None, 0, 60_000, 0)
+    assert (after.soc_bp, after.counted_mwh) == (6000, None)

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from controller.engine import Envelope, fold, share, step, watch
 from controller.model import (
     Battery,
+    Commitment,
     Decision,
     Default,
+    Energy,
     Inverter,
     Limit,
     Meter,
@@ -630,3 +632,319 @@ def test_losing_a_measurement_never_widens_what_the_site_may_do(
 def test_a_default_beyond_the_envelope_is_cut_like_any_wish(default: Default) -> None:
     decision = decide(all_fresh(load_w=0), a_site(utility=Utility(default=default)))
     assert decision.target_w == (5900 if default.power_w == 50_000 else -10_000)
+
+
+# -- what the units are told, and what is remembered of it -------------------------------------------------------------
+
+
+def a_bench(site: Site, *powers_w: int | None, now_ms: int = 100_000, **changes: object) -> Snapshot:
+    """Return a snapshot of healthy units of 60 % at these powers, no load behind the meter; more battery fields may be
+    told as b1={...}, of inverters as i1={...}."""
+    told = [a_meter(sum(power_w or 0 for power_w in powers_w), now_ms)]
+    for n, power_w in enumerate(powers_w, 1):
+        inverter, battery = changes.pop(f"i{n}", {}), changes.pop(f"b{n}", {})
+        told.append(an_inverter(power_w, n, now_ms, **inverter))  # type: ignore[arg-type]
+        told.append(a_battery(n=n, at_ms=now_ms, **battery))  # type: ignore[arg-type]
+    return a_snapshot(*told, now_ms=now_ms, **changes)  # type: ignore[arg-type]
+
+
+def reactive(asked_var: int, starts_ms: int = 0) -> Order:
+    return msgspec.structs.replace(a_target(0), name="q", kind="reactive", reactive_var=asked_var, starts_ms=starts_ms)
+
+
+def with_unit(site: Site, n: int = 1, **changes: object) -> Site:
+    rows = list(site.unit)
+    rows[n - 1] = msgspec.structs.replace(rows[n - 1], **changes)
+    return msgspec.structs.replace(site, unit=tuple(rows))
+
+
+def test_at_the_start_a_ramp_begins_at_exactly_what_the_inverters_tell() -> None:
+    site = a_site(3, ramp=Ramp(rate_w_per_s=10_000))
+    snapshot = a_bench(site, 1500, None, 500, orders=(a_target(6000),))
+    state, decision = step(site, State(), snapshot)
+    assert (decision.target_w, state.ramp_rest_mw) == (2000, 0)
+    assert step(site, State(target_w=0), snapshot)[1].target_w == 2000
+    later = msgspec.structs.replace(snapshot, now_ms=snapshot.now_ms + 1)
+    assert step(site, state, later)[1].target_w == 2010
+
+
+def test_a_ramp_leaves_over_what_is_less_than_a_watt_and_goes_on_with_it() -> None:
+    site = a_site(ramp=Ramp(rate_w_per_s=1500))
+    state, decision = step(site, State(target_w=0, decided_ms=99_999), all_fresh(orders=(a_target(5000),)))
+    assert (decision.target_w, state.ramp_rest_mw) == (1, 500)
+    later = all_fresh(orders=(a_target(5000),), now_ms=100_001)
+    assert step(site, state, later)[1].target_w == 3
+
+
+def test_a_load_that_is_not_known_now_is_not_told() -> None:
+    state = State(net_load_w=3000, net_load_sampled_ms=99_000)
+    assert decide(a_snapshot(an_inverter(), a_battery()), state=state).net_load_w is None
+    assert decide(all_fresh(load_w=3000), state=state).net_load_w == 3000
+
+
+def test_the_energy_is_told_only_where_that_of_every_unit_is_known() -> None:
+    site = a_site(2)
+    assert decide(a_bench(site, 0, 0), site).stored_wh == 30_000
+    decision = decide(a_bench(site, 0, 0, b2={"soc_bp": None}), site)
+    assert (decision.stored_wh, decision.sellable_wh) == (None, None)
+
+
+def test_each_share_tells_its_units_interval_and_phase() -> None:
+    site = a_site(2)
+    snapshot = a_bench(site, 0, 0, b1={"charge_max_ma": 100_000}, i2={"state": "starting"}, orders=(a_target(900),))
+    one, two = decide(snapshot, site).shares
+    assert (one.low_w, one.high_w, one.power_w, one.phase) == (-5200, 10_000, 900, "run")
+    assert (two.low_w, two.high_w, two.power_w, two.phase) == (0, 0, 0, "standby")
+    fuller = decide(a_bench(site, 0, 0, b1={"soc_bp": 3000}), site).shares[0]
+    assert (fuller.low_w, fuller.high_w) == (-10_000, 0), "after the weakest of its rules"
+
+
+@pytest.mark.parametrize(
+    ("power_w", "moved_ms"),
+    [(2100, 50_000), (2101, 100_000), (1900, 50_000), (1899, 100_000), (2000, 50_000)],
+)
+def test_a_unit_has_moved_once_its_power_changed_by_more_than_a_hundredth_of_its_nameplate(
+    power_w: int, moved_ms: int
+) -> None:
+    before = State(
+        decided_ms=99_000,
+        target_w=2000,
+        moved_ms=50_000,
+        shares=(Share(unit="unit1", low_w=-10_000, high_w=10_000, power_w=2000, moved_ms=50_000),),
+    )
+    after, _ = step(a_site(), before, all_fresh(orders=(a_target(power_w),)))
+    assert (after.shares[0].power_w, after.shares[0].moved_ms) == (power_w, moved_ms)
+    again, _ = step(a_site(), after, all_fresh(orders=(a_target(power_w),), now_ms=101_000))
+    assert again.shares[0] is after.shares[0], "as it was"
+    assert again.moved_ms == after.moved_ms
+
+
+def test_a_unit_that_had_no_share_has_moved_with_its_first_one() -> None:
+    after, _ = step(a_site(), State(target_w=0, decided_ms=99_000), all_fresh())
+    assert after.shares[0].moved_ms == 100_000
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"low_w": -9999},
+        {"high_w": 9999},
+        {"phase": "standby"},
+        {"reactive_var": 5},
+        {"low_w": -9999, "high_w": 9999, "phase": "standby"},
+    ],
+)
+def test_a_share_is_told_anew_wherever_any_of_it_changed_and_a_unit_moves_by_its_power_alone(
+    changes: dict[str, object],
+) -> None:
+    share_now = Share(unit="unit1", low_w=-10_000, high_w=10_000, power_w=2000, moved_ms=50_000)
+    old = msgspec.structs.replace(share_now, **changes)
+    before = State(decided_ms=99_000, target_w=2000, moved_ms=50_000, shares=(old,))
+    assert step(a_site(), before, all_fresh(orders=(a_target(2000),)))[0].shares == (share_now,)
+
+
+def test_a_move_of_several_units_counts_by_their_nameplates_together() -> None:
+    site = with_unit(a_site(2), 2, charge_max_w=20_000, discharge_max_w=4000)
+    for target_w, moves in ((300, False), (301, True)):
+        before = State(target_w=0, decided_ms=99_000, moved_ms=50_000)
+        after, _ = step(site, before, a_bench(site, 0, 0, orders=(a_target(target_w),)))
+        assert after.moved_ms == (100_000 if moves else 50_000)
+
+
+@pytest.mark.parametrize(
+    ("target_w", "powers_w"),
+    [(1, [-1000, -1999]), (0, [-1000, -2000]), (-1, [-2001, -1000])],
+)
+def test_units_are_weighed_by_what_they_hold_and_below_0_w_by_what_they_have_room_for(
+    target_w: int, powers_w: list[int]
+) -> None:
+    """The first unit is left to itself at 3 kW, and the others make up for it; they hold 1/3 and 2/3 of their sum."""
+    site = a_site(3)
+    notice = Notice(fault="inverter_unruly", device="inverter1")
+    snapshot = a_bench(
+        site,
+        3000,
+        0,
+        0,
+        b2={"soc_bp": 3333},
+        b3={"soc_bp": 6667},
+        notices=(notice,),
+        orders=(a_target(target_w),),
+    )
+    decision = decide(snapshot, site)
+    assert decision.target_w == target_w
+    assert [abs(part.power_w - power_w) <= 1 for part, power_w in zip(decision.shares[1:], powers_w, strict=True)] == [
+        True,
+        True,
+    ]
+
+
+@pytest.mark.parametrize("asked_w", [9000, -9000])
+def test_a_unit_of_unknown_energy_and_one_at_its_end_leave_it_to_the_others(asked_w: int) -> None:
+    site = a_site(4, energy=Energy(floor_pct=0, reserve_pct=0, ceiling_pct=100, soc_error_pct=0))
+    end_bp = 0 if asked_w > 0 else 10_000
+    snapshot = a_bench(
+        site,
+        0,
+        0,
+        0,
+        0,
+        b1={"soc_bp": None},
+        b2={"soc_bp": end_bp},
+        b3={"discharge_max_ma": 20_000, "charge_max_ma": 20_000},
+        orders=(a_target(asked_w),),
+    )
+    powers_w = [part.power_w for part in decide(snapshot, site).shares]
+    way = 1 if asked_w > 0 else -1
+    weakest_w = 20 * 52 * 90 // 100 if way > 0 else 20 * 52
+    assert [way * power_w for power_w in powers_w] == [0, 0, weakest_w, 9000 - weakest_w]
+
+
+def test_a_site_that_must_charge_beyond_the_ceiling_does_so_within_its_equipment() -> None:
+    """9 kW of generation, of which 6 kW may go out; both batteries are full, and one takes 20 A at most."""
+    site = a_site(2, poi=msgspec.structs.replace(a_site().poi, generation_max_w=10_000))
+    snapshot = a_bench(site, 0, 0, b1={"soc_bp": 9500, "charge_max_ma": 20_000}, b2={"soc_bp": 9500})
+    readings = (a_meter(9000), *snapshot.readings[1:])
+    decision = decide(msgspec.structs.replace(snapshot, readings=readings), site)
+    assert decision.target_w == -3100
+    assert [part.power_w for part in decision.shares] == [-1040, -2060]
+
+
+def test_a_least_power_that_the_energy_rules_do_not_leave_is_not_taken() -> None:
+    site = with_unit(a_site(), min_power_w=6000)
+    full = all_fresh(orders=(a_target(-9000),))
+    assert decide(full, site).target_w == -9000
+    barred = msgspec.structs.replace(full, readings=(*full.readings[:2], a_battery(9233)))
+    decision = decide(barred, site)
+    assert -6000 < decision.low.value_w < 0
+    assert decision.target_w == 0
+    assert [(one.rule, one.by_w) for one in decision.unmet if one.rule == "min_power"] == [
+        ("min_power", -decision.low.value_w)
+    ]
+    assert decision.why == "min_power"
+    assert decision.unmet[-1].because.endswith("; the units are bound by energy_barrier")
+    low = msgspec.structs.replace(full, readings=(*full.readings[:2], a_battery(3274)), orders=(a_target(9000),))
+    decision = decide(low, with_unit(a_site(), min_power_w=5000))
+    assert 4000 < decision.high.value_w < 5000
+    assert (decision.target_w, decision.why) == (0, "min_power")
+
+
+def test_where_one_unit_has_a_least_power_the_others_do_what_is_less() -> None:
+    site = with_unit(a_site(2), 1, min_power_w=1000)
+    decision = decide(a_bench(site, 0, 0, orders=(a_target(500),)), site)
+    assert [part.power_w for part in decision.shares] == [0, 500]
+
+
+def test_a_cut_of_a_ramp_that_leads_elsewhere_names_the_limit_that_cut_it() -> None:
+    """From 8 kW it would go to 7.9 kW on the way to -5 kW, but no more than 20 A may flow."""
+    site = a_site(ramp=Ramp(rate_w_per_s=100))
+    snapshot = a_bench(site, 8000, b1={"discharge_max_ma": 20_000}, orders=(a_target(-5000),))
+    decision = step(site, State(target_w=8000, decided_ms=99_000), snapshot)[1]
+    assert (decision.target_w, decision.why, decision.low.rule) == (936, "bms_current(unit1)", "nameplate")
+
+
+def test_what_least_powers_leave_out_is_told_by_how_far_it_was_missed() -> None:
+    """Units of 6 to 10 kW give up to 10 kW, or 12 kW and more."""
+    site = with_unit(with_unit(a_site(2), 1, min_power_w=6000), 2, min_power_w=6000)
+    decision = decide(a_bench(site, 0, 0, orders=(a_target(10_500),)), site)
+    assert decision.target_w == 10_000
+    assert [(one.rule, one.asked_w, one.by_w) for one in decision.unmet] == [("min_power", 10_500, 500)]
+
+
+def test_units_that_all_come_to_rest_are_remembered_as_resting() -> None:
+    site = a_site(2, commitment=Commitment(rest_units=True, dwell_s=0))
+    state, _ = step(site, State(), a_bench(site, 0, 0, orders=(a_target(0),)))
+    assert [(known.committed, known.committed_ms) for known in state.units] == [(False, 100_000)] * 2
+
+
+@pytest.mark.parametrize(("asked_w", "runs"), [(2000, (True, False)), (-2000, (False, True)), (-1, (False, True))])
+def test_as_few_units_run_as_are_needed_and_those_with_more_usable_energy(
+    asked_w: int, runs: tuple[bool, bool]
+) -> None:
+    site = a_site(2, commitment=Commitment(rest_units=True, dwell_s=0))
+    snapshot = a_bench(site, 0, 0, b1={"soc_bp": 8000}, b2={"soc_bp": 4000}, orders=(a_target(asked_w),))
+    state, decision = step(site, State(), snapshot)
+    assert tuple(part.power_w != 0 for part in decision.shares) == runs
+    assert tuple(known.committed for known in state.units) == runs
+    assert tuple(known.committed_ms for known in state.units) == tuple(0 if run else 100_000 for run in runs)
+    later = msgspec.structs.replace(snapshot, now_ms=101_000)
+    assert step(site, state, later)[0].units == state.units, "since when it runs or rests does not change with time"
+    back = msgspec.structs.replace(later, orders=(a_target(9500 if asked_w < 0 else -9500),))
+    turned = step(site, state, back)[0].units
+    assert all(known.committed_ms == 101_000 or known == old for known, old in zip(turned, state.units, strict=True))
+    assert [known.committed for known in turned] != [known.committed for known in state.units]
+
+
+def test_a_unit_that_began_to_run_goes_on_for_its_dwell() -> None:
+    site = a_site(2, commitment=Commitment(rest_units=True, dwell_s=60))
+    state, _ = step(site, State(), a_bench(site, 0, 0, orders=(a_target(12_000),)))
+    assert [known.committed for known in state.units] == [True, True]
+    state = msgspec.structs.replace(
+        state, units=tuple(msgspec.structs.replace(known, committed_ms=90_000) for known in state.units)
+    )
+    for now_ms, running in ((149_999, [True, True]), (150_000, [True, False])):
+        snapshot = a_bench(site, 0, 0, now_ms=now_ms, orders=(a_target(1000),))
+        assert [part.power_w != 0 for part in step(site, state, snapshot)[1].shares] == running
+
+
+# -- reactive power and commands --------------------------------------------------------------------------------------
+
+
+def test_reactive_power_is_shared_inside_the_circles_of_the_units_that_run() -> None:
+    """A circle of 5 kVA leaves 3 kvar beside 4 kW; the lesser of what the site file and the inverter tell counts."""
+    site = with_unit(with_unit(a_site(3), 1, apparent_max_va=5000), 2, apparent_max_va=9000)
+    snapshot = a_bench(
+        site,
+        0,
+        0,
+        0,
+        i1={"apparent_max_va": 9000},
+        i2={"apparent_max_va": 5000},
+        i3={"state": "starting", "apparent_max_va": 5000},
+        orders=(a_target(8000), reactive(9000)),
+    )
+    decision = decide(snapshot, site)
+    assert [(part.power_w, part.reactive_var) for part in decision.shares] == [(4000, 3000), (4000, 3000), (0, 0)]
+    assert decision.reactive_var == 6000
+    assert [command.reactive_var for command in decision.commands] == [3000, 3000, 0]
+
+
+def test_the_latest_order_for_reactive_power_counts_and_without_one_it_is_the_inverters_own_business() -> None:
+    site = with_unit(a_site(), apparent_max_va=5000)
+    asked = decide(all_fresh(orders=(reactive(700, 5), reactive(-900, 9), a_target(4000))), site)
+    assert (asked.reactive_var, asked.shares[0].reactive_var, asked.commands[0].reactive_var) == (-900, -900, -900)
+    assert asked.target_w == 4000
+    free = decide(all_fresh(orders=(a_target(4000),)), site)
+    assert (free.reactive_var, free.shares[0].reactive_var, free.commands[0].reactive_var) == (None, 0, None)
+    none = decide(all_fresh(orders=(reactive(0), a_target(4000))), site)
+    assert (none.reactive_var, none.commands[0].reactive_var) == (0, 0)
+
+
+def test_where_nobody_tells_an_apparent_power_there_is_no_reactive_power() -> None:
+    assert decide(all_fresh(orders=(reactive(700),))).reactive_var == 0
+
+
+@pytest.mark.parametrize(
+    ("inverter", "battery", "phase", "running"),
+    [
+        ({}, {}, "run", True),
+        ({"state": "starting"}, {}, "standby", True),
+        ({}, {"warnings": ("cold",)}, "off", False),  # it may not start, and no fault stops it
+        ({}, {"alarms": ("hot",)}, "off", False),
+        ({}, {"contactor_closed": False}, "off", False),
+    ],
+)
+def test_an_inverter_is_to_run_once_its_battery_is_there(
+    inverter: dict[str, object], battery: dict[str, object], phase: str, running: bool
+) -> None:
+    site = with_unit(a_site(), apparent_max_va=5000)
+    snapshot = a_bench(site, 0, i1=inverter, b1=battery, orders=(reactive(700),))
+    decision = decide(snapshot, site)
+    command = decision.commands[0]
+    assert (decision.shares[0].phase, command.running) == (phase, running)
+    assert command.reactive_var == ((700 if phase == "run" else 0) if running else None)
+
+
+@pytest.mark.parametrize(("watchdog_s", "valid_ms"), [(None, 1000), (1, 1000), (7, 7000)])
+def test_a_command_is_valid_for_as_long_as_its_inverters_watchdog(watchdog_s: int | None, valid_ms: int) -> None:
+    assert decide(all_fresh(), with_unit(a_site(), watchdog_s=watchdog_s)).commands[0].valid_ms == valid_ms

@@ -595,3 +595,77 @@ def test_a_trend_of_the_whole_is_no_trend_of_a_phase() -> None:
     state = msgspec.structs.replace(AT_REST, trend_w_per_s=-400)
     assert by_phase(on_phases("abc"), (0,), (700, 0, 50), state) == ((-700, 0, -50),) * 2
     assert seen(state, -750, phase_w=(700, 0, 50)).low_w == -2250
+
+
+# -- small numbers ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("moved_ms", "in_flight"), [(NOW_MS, False), (NOW_MS + 1, True)])
+def test_a_unit_that_settles_at_once_is_in_flight_for_no_time(moved_ms: int, in_flight: bool) -> None:
+    site = msgspec.structs.replace(SITE, unit=(msgspec.structs.replace(SITE.unit[0], settle_ms=None),))
+    state = State(moved_ms=moved_ms, net_load_w=1000, net_load_sampled_ms=NOW_MS, balance_w=1000)
+    assert seen(state, 1500, site=site).low_w == (1000 if in_flight else 1500)
+
+
+def test_noise_is_half_a_percent_of_a_large_nameplate() -> None:
+    assert next_trend_w_per_s(0, 1000, 1000, 200_000) == 0
+    assert next_trend_w_per_s(0, 1001, 1000, 200_000) == 1001
+
+
+@pytest.mark.parametrize(
+    ("load_w", "elapsed_ms", "going_w_per_s"),
+    [
+        (1000, 1, 0),  # in a millisecond nothing was seen to go on
+        (995, 1, 0),  # nor against it
+        (1002, 1, 2000),
+        (3000, 1000, 2000),
+        (5000, 1000, 3000),
+        (1000, 0, 3000),  # the sample that was known already
+        (1000, -1, 3000),
+    ],
+)
+def test_in_flight_a_trend_goes_on_by_as_much_as_is_seen_of_it(
+    load_w: int, elapsed_ms: int, going_w_per_s: int
+) -> None:
+    for way in (-1, 1):
+        state = State(
+            moved_ms=NOW_MS - 1,
+            net_load_w=1000 * way,
+            net_load_sampled_ms=NOW_MS - elapsed_ms,
+            trend_w_per_s=3000 * way,
+        )
+        site = with_poi(generation_max_w=50_000, load_max_w=50_000, import_max_w=50_000, export_max_w=50_000)
+        found = seen(state, load_w * way, site=site)
+        ahead_w = going_w_per_s * (2000 + max(0, elapsed_ms)) // 1000
+        ends_w = (1000, 1000 + ahead_w) if way > 0 else (-1000 - ahead_w, -1000)
+        assert (found.low_w, found.high_w) == ends_w
+
+
+def test_a_contact_without_a_limit_leaves_nothing_beyond_the_margin() -> None:
+    """A trend ends where it would force the batteries: at 100 W of load where nothing may go out."""
+    site = msgspec.structs.replace(SITE, input=(a_contact("export_limit", None), a_contact("import_limit", None)))
+    for way in (-1, 1):
+        state = State(net_load_w=-1500 * way, net_load_sampled_ms=NOW_MS - 1000, balance_w=0, trend_w_per_s=9000 * way)
+        found = seen(state, -500 * way, site=site)
+        assert (found.low_w, found.high_w) == ((100, 500) if way < 0 else (-500, -100))
+
+
+@pytest.mark.parametrize(
+    ("phase_w", "power_w", "told"),
+    [
+        ((1000, 1000, 1000), 3000, False),
+        ((1000, 1000, 1500), 3000, False),
+        ((1000, 1000, 1501), 3000, True),
+        ((1000, 1000, 499), 3000, True),
+        ((1000, 1000, 1000), -3000, True),
+        ((3000, 3000, 3000), 10_000, False),
+        ((3000, 3000, 2999), 10_000, True),
+        (None, 3000, False),
+    ],
+)
+def test_a_meter_whose_power_is_not_the_sum_of_its_phases_is_not_believed(
+    phase_w: tuple[int, int, int] | None, power_w: int, told: bool
+) -> None:
+    meter = a_meter(power_w, phase_w=phase_w)
+    wrong = implausible(a_site(2), a_snapshot(meter, an_inverter()), meter)
+    assert ("phases are" in wrong) is told is bool(wrong)

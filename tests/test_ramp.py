@@ -2,7 +2,7 @@
 
 import pytest
 
-from controller.engine.kept import KEPT_MAX, Kept
+from controller.engine.kept import Kept
 from controller.engine.ramp import ramped
 from controller.model import Ramp
 
@@ -39,6 +39,16 @@ FOUR = Ramp(
         (FOUR, 20, -1000, 1000, (0, 0)),
         (Ramp(charge_up_w_per_s=30), 5000, -1000, 1000, (-30, 0)),
         (Ramp(discharge_down_w_per_s=30), 50, -1000, 1000, (20, 0)),
+        (Ramp(discharge_down_w_per_s=1000), 1000, -500, 1000, (-500, 0)),  # it arrives at 0 W, and the rest is free
+        (Ramp(discharge_down_w_per_s=1000), 1000, -500, 999, (1, 0)),
+        (Ramp(rate_w_per_s=1000), 1000, -1000, 1500, (-500, 0)),
+        (Ramp(rate_w_per_s=1999), 0, 5000, 1000, (1999, 0)),
+        (Ramp(rate_w_per_s=1999), 0, -5000, 1000, (-1999, 0)),
+        (Ramp(discharge_down_w_per_s=1000, charge_up_w_per_s=1), 1, -1, 500, (0, 499)),
+        (FOUR, 1, 0, 49, (1, 980)),
+        (FOUR, 0, 1, 99, (0, 990)),
+        (FOUR, -1, 0, 24, (-1, 960)),
+        (FOUR, 0, -1, 33, (0, 990)),
     ],
 )
 def test_the_target_moves_no_faster_than_the_rate_of_its_direction(
@@ -57,6 +67,7 @@ def test_a_slow_ramp_does_not_stand_still_under_frequent_decisions() -> None:
 def test_what_is_left_over_is_not_carried_past_the_end_of_a_ramp() -> None:
     assert ramped(ONE, 99, 100, 10, 999) == (100, 0)
     assert ramped(ONE, 99, 101, 10, 999) == (100, 999)
+    assert ramped(Ramp(rate_w_per_s=3), 1, -5, 1, 999) == (0, 0), "nor through zero"
 
 
 def test_a_result_is_kept_for_what_it_was_made_of() -> None:
@@ -72,8 +83,10 @@ def test_a_result_is_kept_for_what_it_was_made_of() -> None:
 
 
 def test_what_is_kept_is_bounded() -> None:
+    """A hundred units keep a few results each; of more than a thousand all are let go."""
     kept: Kept[int] = Kept()
-    for n in range(KEPT_MAX + 1):
+    for n in range(1000):
         kept.keep(n, n)
-    assert kept.get(0) is None
-    assert kept.get(KEPT_MAX) == KEPT_MAX
+    assert [kept.get(0), kept.get(999)] == [0, 999]
+    kept.keep(1000, 1000)
+    assert [kept.get(0), kept.get(999), kept.get(1000)] == [None, None, 1000]

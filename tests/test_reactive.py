@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from controller.engine.reactive import room_var, share_var
 from controller.link.modbus_server import ILLEGAL_VALUE
 from hil.devices import InverterDevice, MeterDevice
 from hil.devices.sunspec import BASE
@@ -215,3 +216,44 @@ def test_phases_are_the_same_without_registers() -> None:
     meter.told.add("phase_b_w", Tamper(alter=told_as.not_a_number()))
     meter.told.add("phase_a_a", Tamper(alter=told_as.wrong(5.0)))
     assert meter_phases(meter, plant.now_s) == (None, rounded[1], (5000, *(rounded[2] or ())[1:]))
+
+
+# -- the engine's part: inside the circles of the units ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("apparent_max_va", "power_w", "most_var"),
+    [
+        (5000, 4000, 3000),
+        (5000, -4000, 3000),
+        (5000, 3999, 3001),
+        (5000, 5000, 0),
+        (5000, 4999, 99),
+        (5000, 9000, 0),
+        (5000, 0, 5000),
+        (None, 0, 0),
+    ],
+)
+def test_what_is_left_beside_a_power_is_the_rest_of_the_circle_rounded_down(
+    apparent_max_va: int | None, power_w: int, most_var: int
+) -> None:
+    assert room_var(apparent_max_va, power_w) == most_var
+
+
+@pytest.mark.parametrize(
+    ("asked_var", "rooms_var", "parts_var"),
+    [
+        (300, [200, 400], [100, 200]),
+        (-300, [200, 400], [-100, -200]),
+        (900, [200, 400], [200, 400]),
+        (-900, [200, 400], [-200, -400]),
+        (1, [0, 5], [0, 1]),
+        (-1, [0, 5], [0, -1]),
+        (0, [3, 5], [0, 0]),
+        (700, [0, 0], [0, 0]),
+    ],
+)
+def test_reactive_power_is_shared_in_proportion_to_the_rooms_and_has_one_sign(
+    asked_var: int, rooms_var: list[int], parts_var: list[int]
+) -> None:
+    assert share_var(asked_var, rooms_var) == parts_var

@@ -17,7 +17,7 @@ look = import_module("controller.engine.step")._look
 
 def seen(snapshot: Snapshot, **changes: object) -> Sight:
     """Return a snapshot as the engine shows it to rules."""
-    sight: Sight = look(a_site(**changes), State(), snapshot, {r.device: r for r in snapshot.readings})[3]
+    sight: Sight = look(a_site(**changes), State(), snapshot, {r.device: r for r in snapshot.readings}, ())[3]
     return sight
 
 

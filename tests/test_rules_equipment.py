@@ -577,3 +577,18 @@ def test_inverter_that_is_not_heard_leaves_the_circle_of_the_site_file() -> None
     seen = seen_unit(unit={"apparent_max_va": 5000, "priority": "reactive"}, inverter=None)
     assert interval(pq_circle, seen) == (-4489, 4489)
     assert pq_circle.limit(SITE, a_unit(inverter=None)) is None
+
+
+@pytest.mark.parametrize(
+    ("measured_var", "ordered_var", "power_w"),
+    [(0, 0, 10_000), (0, 6000, 8000), (6000, 0, 8000), (6000, 5999, 8000), (-6000, 6000, 8000), (5999, 6000, 8000)],
+)
+def test_with_reactive_power_first_the_ordered_var_are_left_free_before_they_flow(
+    measured_var: int, ordered_var: int, power_w: int
+) -> None:
+    site = a_site()
+    unit = msgspec.structs.replace(site.unit[0], apparent_max_va=10_000, priority="reactive")
+    inverter = an_inverter(reactive_var=measured_var)
+    limit = pq_circle.limit(site, a_unit(unit=unit, inverter=inverter, ordered_var=ordered_var))
+    assert limit is not None
+    assert (limit.low_w, limit.high_w) == (-power_w, power_w)

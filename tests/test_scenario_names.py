@@ -112,7 +112,8 @@ def test_names_read_what_they_say(demo: Callable[[str], Expression[View]], text:
 
 
 def test_every_value_of_a_unit_has_its_name(demo: Callable[[str], Expression[View]]) -> None:
-    own = set(UnitTruth.__struct_fields__) - {"inverter", "batteries", "packs", "cell_low_v", "cell_high_v"}
+    unnamed = {"inverter", "batteries", "packs", "cell_low_v", "cell_high_v", "force_charge"}  # the judge's alone
+    own = set(UnitTruth.__struct_fields__) - unnamed
     assert own == INVERTER | BATTERY
     assert not INVERTER & BATTERY
     for place, name in enumerate(sorted(own)):

@@ -294,3 +294,204 @@ def test_the_gate_lets_pass_what_a_doubt_narrows_to(asked_w: int | None, power_w
     assert abs(decision.target_w) <= 900
     verdicts = let_out(SITE, snapshot, decision.commands)
     assert [verdict.refused for verdict in verdicts] == [""]
+
+
+# -- one sample at a time ---------------------------------------------------------------------------------------------
+
+NOW_MS = 100_000
+
+
+def looked(before: Trust, *, power_w: int | None = None, load_w: int = 1000, **state: int | None) -> Trust:
+    """Return what speaks against the meter after one sample, or without one; nobody asks unless asked is told."""
+    orders = (a_target(0), a_limit_order()) if state.pop("asked", None) else (a_limit_order(),)
+    snapshot = a_snapshot(now_ms=NOW_MS, orders=orders)
+    if power_w is not None:
+        snapshot = a_snapshot(a_meter(power_w - load_w), an_inverter(power_w), now_ms=NOW_MS, orders=orders)
+    readings = {reading.device: reading for reading in snapshot.readings}
+    return trust.look(SITE, State(trust=before, **state), snapshot, readings)  # type: ignore[arg-type]
+
+
+def a_limit_order() -> Order:
+    return msgspec.structs.replace(a_target(0), name="limit", kind="limit", low_w=-9000, high_w=9000)
+
+
+T = Trust
+U_MS = NOW_MS + DOUBT_MS
+
+
+@pytest.mark.parametrize(
+    ("before", "target_w", "after"),
+    [
+        (T(), None, T()),
+        (T(turn_w=5, heading=1, unshown=True, turned_ms=(7,)), None, T(turned_ms=(7,))),
+        (T(), 5000, T(turn_w=5000)),
+        (T(turn_w=0, unshown=True), 2999, T(turn_w=0, unshown=True)),
+        (T(turn_w=0, unshown=True), 3000, T(turn_w=3000, heading=1)),  # the first way is no turn
+        (T(turn_w=0, unshown=True), -2999, T(turn_w=0, unshown=True)),
+        (T(turn_w=0, unshown=True), -3000, T(turn_w=-3000, heading=-1)),
+        (T(turn_w=3000, heading=1, unshown=True), 3001, T(turn_w=3001, heading=1, unshown=True)),
+        (T(turn_w=3000, heading=-1, unshown=True), 2999, T(turn_w=2999, heading=-1, unshown=True)),
+        (T(turn_w=5000, heading=1, unshown=True), 2001, T(turn_w=5000, heading=1, unshown=True)),
+        (T(turn_w=5000, heading=1, unshown=True), 2000, T(turn_w=2000, heading=-1, turned_ms=(NOW_MS,))),
+        (T(turn_w=5000, heading=1), 2000, T(turn_w=2000, heading=-1)),  # what was shown is no hunting
+        (T(turn_w=-5000, heading=-1, unshown=True), -2000, T(turn_w=-2000, heading=1, turned_ms=(NOW_MS,))),
+        (
+            T(turn_w=5000, heading=1, unshown=True, turned_ms=(NOW_MS - 60_000, NOW_MS - 9)),
+            0,
+            T(turn_w=0, heading=-1, turned_ms=(NOW_MS - 9, NOW_MS)),
+        ),
+        (
+            T(turn_w=5000, heading=1, unshown=True, turned_ms=(NOW_MS - 59_999, NOW_MS - 9)),
+            0,
+            T(turn_w=0, heading=-1, turned_ms=(U_MS, U_MS), until_ms=U_MS),
+        ),
+        (
+            T(turn_w=5000, heading=1, unshown=True, until_ms=NOW_MS + 1),
+            700,
+            T(turn_w=700, until_ms=NOW_MS + 1),
+        ),
+        (
+            T(turn_w=5000, heading=1, unshown=True, until_ms=NOW_MS),
+            700,
+            T(turn_w=700, heading=-1, turned_ms=(NOW_MS,), until_ms=NOW_MS),
+        ),
+        (
+            T(turn_w=5000, heading=1, unshown=True, turned_ms=(NOW_MS, NOW_MS), until_ms=NOW_MS),
+            700,
+            T(turn_w=700, heading=-1, turned_ms=(U_MS, U_MS), until_ms=U_MS),
+        ),
+    ],
+)
+def test_the_target_is_followed_from_turn_to_turn_of_a_third_of_the_nameplate_nearly(
+    before: Trust, target_w: int | None, after: Trust
+) -> None:
+    assert looked(before, target_w=target_w) == after
+
+
+def rest(power_w: int = 0, low_w: int = 1000, high_w: int = 1000, ago_ms: int = 5000, compared: bool = False) -> Rest:
+    return Rest(power_w=power_w, since_ms=NOW_MS - ago_ms, low_w=low_w, high_w=high_w, compared=compared)
+
+
+@pytest.mark.parametrize(
+    ("before", "power_w", "load_w", "now", "then"),
+    [
+        (T(), 700, 1000, rest(700, ago_ms=0), None),
+        (T(rest=rest(compared=True)), 500, 900, rest(0, 900, 1000, compared=True), None),
+        (T(rest=rest(compared=True)), -500, 1100, rest(0, 1000, 1100, compared=True), None),
+        (T(rest=rest(compared=True)), 501, 1000, rest(501, ago_ms=0), rest(compared=True)),
+        (T(rest=rest(compared=True)), -501, 1000, rest(-501, ago_ms=0), rest(compared=True)),
+        (T(rest=rest(), before=rest(9)), 501, 1000, rest(501, ago_ms=0), rest(9)),  # it never came to rest
+        (T(rest=rest(), before=rest(9)), 0, 1000, rest(compared=True), rest(9)),
+    ],
+)
+@pytest.mark.parametrize("asked", [0, 1])
+def test_the_batteries_rest_while_their_power_moves_by_no_more_than_a_twentieth(
+    before: Trust, power_w: int, load_w: int, now: Rest, then: Rest | None, asked: int
+) -> None:
+    after = looked(before, power_w=power_w, load_w=load_w, asked=asked)
+    assert (after.rest, after.before, after.missed, after.until_ms) == (now, then, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("asked", "since_ago_ms", "moved_ago_ms", "settled"),
+    [
+        (1, 1000, 0, True),  # after an order the settling time counts from the power's arrival
+        (1, 999, 9000, False),
+        (0, 0, 1000, True),  # while balancing from our own move, and not before the power has arrived
+        (0, 5000, 999, False),
+        (0, 500, 5000, True),
+        (0, -1, 5000, False),
+    ],
+)
+def test_a_move_is_compared_once_it_has_settled(
+    asked: int, since_ago_ms: int, moved_ago_ms: int, settled: bool
+) -> None:
+    before = T(rest=rest(ago_ms=since_ago_ms))
+    after = looked(before, power_w=0, moved_ms=NOW_MS - moved_ago_ms, asked=asked)
+    assert after.rest is not None
+    assert after.rest.compared is settled
+
+
+def test_the_slowest_unit_and_the_larger_nameplate_of_each_count() -> None:
+    one, two, three = a_site(3).unit
+    site = msgspec.structs.replace(
+        a_site(3),
+        unit=(
+            msgspec.structs.replace(one, discharge_max_w=2000),
+            msgspec.structs.replace(two, settle_ms=4000),
+            msgspec.structs.replace(three, settle_ms=None),
+        ),
+    )
+    for ago_ms, power_w, same, compared in (
+        (4000, 1500, True, True),
+        (3999, 1500, True, False),
+        (4000, 1501, False, False),
+    ):
+        snapshot = a_snapshot(a_meter(power_w), an_inverter(power_w), orders=(a_target(0),))
+        readings = {reading.device: reading for reading in snapshot.readings}
+        found = trust.look(site, State(trust=T(rest=rest(ago_ms=ago_ms))), snapshot, readings).rest
+        assert found is not None
+        assert (found.power_w == 0, found.compared) == (same, compared)
+
+
+def test_a_unit_that_settles_at_once_is_compared_at_once() -> None:
+    site = msgspec.structs.replace(SITE, unit=(msgspec.structs.replace(SITE.unit[0], settle_ms=None),))
+    snapshot = a_snapshot(a_meter(), an_inverter(), orders=(a_target(0),))
+    readings = {reading.device: reading for reading in snapshot.readings}
+    found = trust.look(site, State(trust=T(rest=rest(ago_ms=0))), snapshot, readings).rest
+    assert found == rest(0, 0, 1000, ago_ms=0, compared=True)
+
+
+@pytest.mark.parametrize(
+    ("power_w", "load_w", "shown"),
+    [
+        (999, 9000, None),
+        (1000, 1801, False),
+        (1000, 1800, True),
+        (2000, 2400, True),
+        (2000, 2401, False),
+        (2000, -4000, True),  # the load went the other way
+        (-1000, 400, True),
+        (-1000, 399, False),
+        (-2000, -200, True),
+        (-2000, -201, False),
+        (-2000, 9000, True),
+    ],
+)
+def test_a_move_is_shown_unless_the_load_seems_to_go_along_by_more_than_three_fifths(
+    power_w: int, load_w: int, shown: bool | None
+) -> None:
+    """The load before the move was 1000 to 1200 W; the nearest of it counts."""
+    before = T(rest=rest(power_w), before=rest(0, 1000, 1200, compared=True), missed=0)
+    for missed in (0, 1):
+        known = msgspec.structs.replace(
+            before, missed=missed, turn_w=1, heading=1, unshown=True, turned_ms=(NOW_MS - 1,)
+        )
+        after = looked(known, power_w=power_w, load_w=load_w, asked=1)
+        expected = missed if shown is None else 0 if shown else 1
+        assert (after.missed, after.until_ms) == (expected, U_MS if shown is False and missed else 0)
+        assert (after.turn_w, after.heading, after.unshown, after.turned_ms) == (None, 0, False, ())
+    for unshown in (False, True):
+        after = looked(
+            msgspec.structs.replace(before, unshown=unshown, turn_w=0), power_w=power_w, load_w=load_w, target_w=0
+        )
+        assert (after.unshown, after.until_ms) == (unshown or shown is False, 0)
+
+
+@pytest.mark.parametrize(
+    ("power_w", "load_w", "doubted"),
+    [
+        (2000, 11_000, False),
+        (2000, 11_001, True),
+        (-2000, -5000, False),
+        (-2000, -5001, True),
+        (-2000, 11_001, False),  # it showed the move
+    ],
+)
+@pytest.mark.parametrize("asked", [0, 1])
+def test_one_move_that_leaves_a_load_beyond_the_site_file_is_enough(
+    power_w: int, load_w: int, doubted: bool, asked: int
+) -> None:
+    before = T(rest=rest(power_w), before=rest(compared=True))
+    after = looked(before, power_w=power_w, load_w=load_w, asked=asked, target_w=0)
+    assert after.until_ms == (U_MS if doubted else 0)

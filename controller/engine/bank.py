@@ -38,8 +38,8 @@ def together(batteries: Sequence[Battery]) -> Battery:
         force_charge=any(battery.force_charge for battery in told),
         full_charge_wanted=any(battery.full_charge_wanted for battery in told),
         isolation_kohm=_least_told([battery.isolation_kohm for battery in told]),
-        temperature_min_mc=_least([_first(battery.temperature_min_mc, battery.temperature_mc) for battery in told]),
-        temperature_max_mc=_largest([_first(battery.temperature_max_mc, battery.temperature_mc) for battery in told]),
+        temperature_min_mc=_least([_end_mc(battery, battery.temperature_min_mc) for battery in told]),
+        temperature_max_mc=_largest([_end_mc(battery, battery.temperature_max_mc) for battery in told]),
         cell_min_mv=_least([battery.cell_min_mv for battery in told]),
         cell_max_mv=_largest([battery.cell_max_mv for battery in told]),
         packs=(len(told), len(batteries)),
@@ -120,8 +120,10 @@ def _times(count: int, value: int | None) -> int | None:
     return None if value is None else count * value
 
 
-def _first(value: int | None, other: int | None) -> int | None:
-    return other if value is None else value
+def _end_mc(battery: Battery, end_mc: int | None) -> int | None:
+    """Return one end of a battery's temperatures; one that tells neither end has its only temperature for both."""
+    alone = battery.temperature_min_mc is None and battery.temperature_max_mc is None
+    return battery.temperature_mc if alone else end_mc
 
 
 def _all(flags: Sequence[bool | None]) -> bool | None:

@@ -87,7 +87,7 @@ def stored(site: Site, unit: Unit, remembered: Remembered, told: Battery | None)
     soh_bp = NEW_BP if remembered.soh_bp is None else remembered.soh_bp
     capacity_wh = unit.capacity_wh * soh_bp // 10_000
     soc_bp = _soc_bp(told)
-    if soc_bp is None:
+    if told is None or soc_bp is None:
         return Stored(capacity_wh=capacity_wh)
     product = unit.capacity_wh * soh_bp * soc_bp
     told_wh, most_wh = product // 100_000_000, -(-product // 100_000_000)
@@ -95,7 +95,7 @@ def stored(site: Site, unit: Unit, remembered: Remembered, told: Battery | None)
     counted_mwh = remembered.counted_mwh
     least_wh = told_wh if counted_mwh is None else min(told_wh, counted_mwh // 1000)
     most_wh = most_wh if counted_mwh is None else max(most_wh, -(-counted_mwh // 1000))
-    connected, packs = (1, 1) if told is None else told.packs
+    connected, packs = told.packs
     return Stored(
         capacity_wh=capacity_wh * connected // packs,
         energy_wh=told_wh * connected // packs,

@@ -21,7 +21,7 @@ OF_UNITS = tuple(sorted({priority for priority, _ in UNIT_RULES}))
 # As a limit's rule: what the units together may do, until it is told who stands behind it.
 LOWS, HIGHS = "lows", "highs"
 _LOW_END, _HIGH_END = attrgetter("low", "low_also", "low_w"), attrgetter("high", "high_also", "high_w")
-EQUIPMENT = 1  # the class up to which a unit's own bounds hold whatever a stronger demand of the site asks
+HARD = 2  # the class up to which a unit's own bounds hold whatever the site demands: of class 2 it is its phase's
 
 
 class Stage(msgspec.Struct, frozen=True):
@@ -49,8 +49,8 @@ class UnitEnvelope(msgspec.Struct, frozen=True):
 
     @property
     def hard(self) -> Stage:
-        """After the unit's own safety and equipment."""
-        return self.stages[EQUIPMENT]
+        """After the unit's own safety and equipment, and what is left to it on its phase."""
+        return self.stages[HARD]
 
 
 class Envelopes(msgspec.Struct, frozen=True):

@@ -16,6 +16,9 @@ from controller.rules.at_poi import by_phase
 BEYOND_ALL = 2  # times the largest load or generation of the site file: no site but a wrong number is so large
 AGED_SETTLES = 3  # while our moves never rest, the estimate is renewed after this many settling times
 
+PHASES_W = 500  # and PHASES_PCT of the power: the phases' sum may be off by as much, for they are told one by one
+PHASES_PCT = 10
+
 NOISE_W = 50  # between two samples, and at least NOISE_PER_MILLE of the nameplate: less is no direction
 NOISE_PER_MILLE = 5
 SLOW_W_PER_S = 100  # and at least SLOW_PCT of the nameplate a second: up to here margin_w is enough
@@ -43,6 +46,10 @@ def implausible(site: Site, snapshot: Snapshot, meter: Meter) -> str:
 
     What the units can do is added at both ends: while a move is in flight the estimate may be off by as much.
     """
+    if meter.phase_w is not None:
+        sum_w = sum(meter.phase_w)
+        if abs(sum_w - meter.power_w) > max(PHASES_W, abs(meter.power_w) * PHASES_PCT // 100):
+            return f"{meter.power_w:+d} W together, but its phases are {sum_w:+d} W"
     if snapshot.poi_battery_w is None:
         return ""
     load_w = snapshot.poi_battery_w - meter.power_w
@@ -146,8 +153,7 @@ def _shown_w_per_s(trend_w_per_s: int, moved_w: int, elapsed_ms: int) -> int:
 
 def _ahead(site: Site, state: State, found: Load, going_w_per_s: int, ahead_ms: int) -> Load:
     """Return the estimate for when the next move takes effect, as far as the site file admits and nothing is forced."""
-    if not going_w_per_s or found.low_w is None or found.high_w is None:
-        return found
+    assert found.low_w is not None and found.high_w is not None
     if abs(going_w_per_s) <= _slow_w_per_s(_nameplate_w(site)):
         return found
     poi, ahead_w = site.poi, abs(going_w_per_s) * ahead_ms // 1000

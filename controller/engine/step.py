@@ -12,8 +12,9 @@ from controller.engine.fold import Envelope
 from controller.engine.ramp import ramped
 from controller.engine.reactive import room_var, share_var
 from controller.engine.share import share
-from controller.engine.units import Judged, judged
+from controller.engine.units import Judged, judged, ordered_var
 from controller.model import (
+    Active,
     AnyReading,
     Command,
     Decision,
@@ -41,8 +42,9 @@ MOVE_W = 50
 def step(site: Site, state: State, snapshot: Snapshot) -> tuple[State, Decision]:
     """Decide once. Never raises for anything a snapshot may hold; takes no time from anywhere but the snapshot."""
     readings = {reading.device: reading for reading in snapshot.readings}
-    state = _informed(site, state, snapshot, readings)
-    faults, seen_load, units, sight = _look(site, state, snapshot, readings)
+    active = watch.acting(site, readings)
+    state = _informed(site, state, snapshot, readings, active)
+    faults, seen_load, units, sight = _look(site, state, snapshot, readings, active)
     decision, rest_mw, remembered = _decide(sight, units, state, faults)
     moved = state.target_w is None or abs(decision.target_w - state.target_w) > _noise_w(site.unit)
     after = State(
@@ -65,9 +67,11 @@ def step(site: Site, state: State, snapshot: Snapshot) -> tuple[State, Decision]
     return after, decision
 
 
-def _informed(site: Site, state: State, snapshot: Snapshot, readings: Mapping[str, AnyReading]) -> State:
+def _informed(
+    site: Site, state: State, snapshot: Snapshot, readings: Mapping[str, AnyReading], active: tuple[Active, ...]
+) -> State:
     """Take the site's own memory on by this snapshot: trust in the meter, limits with a ramp or heartbeat, storm."""
-    storm = any(one.means == "storm" for one in watch.acting(site, readings)) if site.input else False
+    storm = any(one.means == "storm" for one in active)
     return msgspec.structs.replace(
         state,
         trust=trust.look(site, state, snapshot, readings),
@@ -78,10 +82,9 @@ def _informed(site: Site, state: State, snapshot: Snapshot, readings: Mapping[st
 
 
 def _look(
-    site: Site, state: State, snapshot: Snapshot, readings: Mapping[str, AnyReading]
+    site: Site, state: State, snapshot: Snapshot, readings: Mapping[str, AnyReading], active: tuple[Active, ...]
 ) -> tuple[tuple[Standing, ...], load.Load, tuple[Judged, ...], Sight]:
     """Return the faults that stand, the load behind the meter, the units, and the site as rules see it."""
-    active = watch.acting(site, readings) if site.input else ()
     found = watch.conditions(site, state, snapshot, readings, active)
     faults = watch.standing(state.standing, found, snapshot.now_ms)
     meter = readings.get(site.poi.meter)
@@ -169,7 +172,7 @@ def _ramped(sight: Sight, state: State, target_w: int) -> tuple[int, int]:
     if state.target_w is None or state.decided_ms is None:
         measured_w = sum(seen.inverter.power_w or 0 for seen in sight.units if seen.inverter is not None)
         return ramped(sight.site.ramp, measured_w, target_w, 0, 0)
-    elapsed_ms = max(0, sight.snapshot.now_ms - state.decided_ms)
+    elapsed_ms = sight.snapshot.now_ms - state.decided_ms
     return ramped(sight.site.ramp, state.target_w, target_w, elapsed_ms, state.ramp_rest_mw)
 
 
@@ -177,7 +180,7 @@ def _plan(sight: Sight, remembered: Sequence[Remembered], folded: Envelopes, tar
     """Choose the units that run and what each may take of the target.
 
     Within the bounds of classes 0-4. Where a stronger class of the site demands more than the energy rules leave, each
-    unit gives all that they leave, and of the rest what its own safety and equipment admit.
+    unit gives all that they leave, and of the rest what its own safety, equipment and phase admit.
     """
     soft, hard = [unit.soft for unit in folded.units], [unit.hard for unit in folded.units]
     lows_w, highs_w = [stage.low_w for stage in soft], [stage.high_w for stage in soft]
@@ -224,7 +227,7 @@ def _shares(
     last = {part.unit: part for part in before.shares}
     shares = []
     for seen, unit, power_w, reactive_var in zip(sight.units, units, powers_w, vars_var, strict=True):
-        name, soft = seen.unit.name, unit.stages[-1]
+        name, soft = seen.unit.name, unit.soft
         part, now_ms = last.get(name), sight.snapshot.now_ms
         if part is None or power_w != part.power_w or reactive_var != part.reactive_var:
             moved = part is None or abs(power_w - part.power_w) > _noise_w((seen.unit,))
@@ -250,10 +253,9 @@ def _shares(
 
 def _reactive(sight: Sight, powers_w: Sequence[int]) -> tuple[int | None, Sequence[int]]:
     """Return the reactive power of the units together, None where nobody asks for any, and each unit's part of it."""
-    orders = [order for order in sight.snapshot.orders if order.kind == "reactive"]
-    if not orders:
+    asked_var = ordered_var(sight.snapshot)
+    if asked_var is None:
         return None, [0] * len(powers_w)
-    asked_var = max(orders, key=lambda order: order.starts_ms).reactive_var
     rooms_var = [
         room_var(_apparent_max_va(seen), power_w) if seen.phase == "run" and not seen.stopped else 0
         for seen, power_w in zip(sight.units, powers_w, strict=True)

@@ -46,6 +46,8 @@ class Around(msgspec.Struct, frozen=True):
     no_discharge: str
     islanded: bool
     reserve: tuple[int, int, str]
+    ordered_var: int  # of the units together, as a magnitude
+    circles_va: int  # of the units that have one, together
     minute: int
 
 
@@ -100,6 +102,8 @@ def _around(site: Site, state: State, snapshot: Snapshot, active: Sequence[Activ
         no_charge=_blocked(active, "no_charge"),
         no_discharge=_blocked(active, "no_discharge"),
         islanded=any(one.means == "islanded" and not one.lost for one in active),
+        ordered_var=abs(ordered_var(snapshot) or 0),
+        circles_va=sum(unit.apparent_max_va or 0 for unit in site.unit),
         reserve=storm_reserve.reserve(site, snapshot, state.storm_since_ms),
         minute=snapshot.utc_ms // MINUTE_MS,
     )
@@ -107,6 +111,12 @@ def _around(site: Site, state: State, snapshot: Snapshot, active: Sequence[Activ
         _arounds.clear()
         _arounds[site.name] = now
     return _arounds[site.name]
+
+
+def ordered_var(snapshot: Snapshot) -> int | None:
+    """Return the reactive power that the newest order asks of the units together, None where nobody asks."""
+    orders = [order for order in snapshot.orders if order.kind == "reactive"]
+    return max(orders, key=lambda order: order.starts_ms).reactive_var if orders else None
 
 
 def _blocked(active: Sequence[Active], means: str) -> str:
@@ -195,6 +205,7 @@ def _judge(
         full_due=due,
         full_forced=forced,
         islanded=around.islanded,
+        ordered_var=-(-around.ordered_var * (met.unit.apparent_max_va or 0) // max(1, around.circles_va)),
         reserve_bp=around.reserve[0],
         rising_bp=around.reserve[1],
         reserve_because=around.reserve[2],

@@ -63,8 +63,7 @@ def conditions(
                 _kept.keep(of_unit, name, site, known, inverter, only)
         else:
             of_unit = _unit(unit, readings, ages) + _remembered(site, unit, known)
-        if of_unit:
-            found += of_unit
+        found += of_unit
     found += _astray(site, state, snapshot, readings)
     found += _outside(site, state, snapshot, active)
     return list(dict.fromkeys(found))  # a battery that units share is told of once

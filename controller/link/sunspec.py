@@ -283,7 +283,8 @@ class SunSpecLink:
 
     def _keep(self, model: FoundModel, block: bytes) -> None:
         self._blocks[model.model_id] = block
-        before = self._values.get(model.model_id, {}) if model in self._slow else {}
+        kept = model in self._slow and model.model_id not in sunspec_readings.LIVE
+        before = self._values.get(model.model_id, {}) if kept else {}
         self._values[model.model_id] = sunspec_readings.settled(before, decode(block))
         self._spoiled[model.model_id] = sunspec_readings.used(model.model_id, spoiled(block))
         self._read_ms[model.model_id] = self._clock.now_ms()

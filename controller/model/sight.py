@@ -45,6 +45,7 @@ class UnitSight(msgspec.Struct, frozen=True, kw_only=True):
     full_forced: bool = False  # it is overdue: it is charged for
     islanded: bool = False  # the site is cut off from the grid, as a digital input tells
     reserve_bp: int = 0  # the storm reserve in force, 0 = none
+    ordered_var: int = 0  # this unit's part of the reactive power that is ordered, as a magnitude
     rising_bp: int = 0  # what it has to have risen to by now, 0 = it is not charged for
     reserve_because: str = ""
 

@@ -161,7 +161,7 @@ class Unit(_Table, frozen=True, kw_only=True):
     ] = 360
     isolation_min_kohm: Annotated[
         Annotated[int, Meta(ge=1, le=100_000)] | None,
-        Meta(description="less than this against earth stops the unit; left out = the devices' own alarms alone"),
+        Meta(description="less against earth, or not told, stops the unit; left out = the devices' own alarms alone"),
     ] = None
     derating: Annotated[Derating, Meta(description="protection of the cells; left out = the battery's profile")] = (
         field(default_factory=Derating)

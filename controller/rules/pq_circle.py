@@ -1,8 +1,9 @@
 """Class 1: active and reactive power of a unit stay together inside its apparent power.
 
-With priority "active" P may take it all and reactive power gets what is left; with "reactive" P gets what the measured
-reactive power leaves: P <= sqrt(S^2 - Q^2). Reactive power that is not told is taken for 44 % of S, the most that
-IEEE 1547-2018 (5.2, category B) asks of an inverter. The lesser of the site file's and of the inverter's S counts.
+With priority "active" P may take it all and reactive power gets what is left; with "reactive" P gets what the reactive
+power leaves that is measured or ordered, whichever is more: P <= sqrt(S^2 - Q^2). Reactive power that is not told is
+taken for 44 % of S, the most that IEEE 1547-2018 (5.2, category B) asks of an inverter. The lesser of the site file's
+and of the inverter's S counts.
 """
 
 from math import isqrt
@@ -24,6 +25,7 @@ def limit(site: Site, seen: UnitSight) -> Limit | None:
     if unit.priority == "reactive":
         told_var = None if inverter is None else inverter.reactive_var
         reactive_var = -(-apparent_va * REACTIVE_PCT // 100) if told_var is None else abs(told_var)
+        reactive_var = max(reactive_var, seen.ordered_var)
         power_w = isqrt(max(0, apparent_va * apparent_va - reactive_var * reactive_var))
         assumed = "an assumed " if told_var is None else ""
         because = f"{because} with {assumed}{reactive_var} var leaves {power_w} W"

@@ -8,6 +8,7 @@ JITTER_CYCLES = 2  # the target moves once a cycle, and a cycle may come late
 TRAVEL_RATIO = 2  # the set points may travel twice what orders, load and limits travel
 START_S = 600.0  # of the day's writes, that may be used at once: discovery and the first set points
 DAY_S = 86_400.0
+FORCED_PCT = 5  # of the nameplate: what a battery that demands it is charged with
 RECOVERED_PCT = 1  # above the floor a unit's recovery ends
 
 
@@ -56,23 +57,30 @@ def order_expired(bounds: Bounds) -> Laid:
             own_w += power_w if reached else 0.0
             lost_w += 0.0 if reached else unit.ac_w
         low_w, high_w = bounds.wishes_w(moment.net_load_w)
-        low_w = min(low_w, -moment.poi_needs_w(-1), -_replenished_w(bounds, moment)) - near_w - max(0.0, lost_w)
+        low_w = min(low_w, -moment.poi_needs_w(-1), -sum(_replenished_w(bounds, moment))) - near_w - max(0.0, lost_w)
         high_w = max(high_w, moment.poi_needs_w(1)) + near_w - min(0.0, lost_w)
         return max(low_w - own_w, own_w - high_w)
 
     return Laid(excess=excess, allowed=(expiry_s,), says=f"but for {expiry_s:g} s")
 
 
-def _replenished_w(bounds: Bounds, moment: Moment) -> float:
-    """Return what is charged at most without an order: up to a reserve that is asked for, or back to the floor."""
-    energy, kept_pct, total_w = bounds.site.energy, moment.limits.reserve_pct, 0.0
+def _replenished_w(bounds: Bounds, moment: Moment) -> list[float]:
+    """Return what each unit is charged with at most whatever is ordered.
+
+    Up to a reserve that is asked for, back to the floor, or because its battery demands it.
+    """
+    energy, kept_pct = bounds.site.energy, moment.limits.reserve_pct
+    found = []
     for row, unit in zip(bounds.units, moment.truth.units, strict=True):
-        sure_pct = 100 * unit.soc_told - energy.soc_error_pct
+        sure_pct, power_w = 100 * unit.soc_told - energy.soc_error_pct, 0.0
         if kept_pct is not None and sure_pct < kept_pct:
-            total_w += row.charge_w
+            power_w = row.charge_w
         elif sure_pct < energy.floor_pct + RECOVERED_PCT:
-            total_w += row.charge_w * energy.recovery_pct / 100
-    return total_w
+            power_w = row.charge_w * energy.recovery_pct / 100
+        if unit.force_charge:
+            power_w = max(power_w, row.charge_w * FORCED_PCT / 100, row.unit.min_power_w)
+        found.append(power_w)
+    return found
 
 
 def bms_silent(bounds: Bounds) -> Laid:
@@ -125,16 +133,16 @@ def unit_stopped(bounds: Bounds) -> Laid:
 
 
 def units_opposed(bounds: Bounds) -> Laid:
-    """Lay that no unit charges another: whatever the sum, it can be met without."""
+    """Lay that no unit charges another: whatever the sum, it can be met without, but for what a unit has to have."""
 
     def excess(moment: Moment, _place: int) -> float | None:
         if len(bounds.units) == 1:
             return None
         out_w = in_w = 0.0
-        for power_w, reached in zip(moment.own_w, moment.reached, strict=True):
+        for power_w, reached, due_w in zip(moment.own_w, moment.reached, _replenished_w(bounds, moment), strict=True):
             if reached:
                 out_w += max(0.0, power_w - IDLE_W)
-                in_w += max(0.0, -power_w - IDLE_W)
+                in_w += max(0.0, -power_w - IDLE_W - due_w)
         return min(out_w, in_w)
 
     return Laid(excess=excess, allowed=(bounds.allowed.reaction_s,), says=f"but for {bounds.allowed.reaction_s:g} s")

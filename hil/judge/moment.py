@@ -78,15 +78,16 @@ class Moment:
     def room_w(self, sign: int) -> float:
         """Return how far the batteries could still move against one direction (1: against export), 0 at the least.
 
-        A unit that is not heard may be stopped and no more; one that is not reached, does not run or does not obey
-        cannot be moved at all.
+        A unit that is not heard, or that a contact keeps from it, may be stopped and no more; one that is not reached,
+        does not run or does not obey cannot be moved at all.
         """
         total_w = 0.0
+        stops = {"emergency_stop", "no_charge" if sign > 0 else "no_discharge"} & self.limits.means
         for place, unit in enumerate(self.truth.units):
             if not self.reached[place] or not self.obeys[place] or unit.state != "run":
                 continue
             able_w = 0.0
-            if unit.closed and not self.deaf(unit):
+            if unit.closed and not stops and not self.deaf(unit):
                 able_w = self._able_w(place, unit, -sign) * (100 - EXPECTED_PCT) / 100
             total_w += max(0.0, sign * unit.ac_w, sign * unit.ac_w + able_w)
         return total_w

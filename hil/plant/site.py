@@ -302,4 +302,5 @@ def _unit(place: Place) -> UnitTruth:
         cell_low_v=chemistry.low_v[-1],
         cell_high_v=chemistry.high_v[-1],
         packs=bank.packs(),
+        force_charge=any(one.force_charge for one in bank.batteries),
     )

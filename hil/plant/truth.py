@@ -87,6 +87,7 @@ class UnitTruth(msgspec.Struct, frozen=True, kw_only=True):
     cell_low_v: float | None = None  # what no cell may ever pass, where its maker's guard trips
     cell_high_v: float | None = None
     packs: tuple[PackTruth, ...] = ()  # where there are several batteries
+    force_charge: bool = False  # a BMS asks to be charged, from whatever source
 
 
 class Truth(msgspec.Struct, frozen=True, kw_only=True):
