@@ -495,3 +495,8 @@ def test_a_unit_that_is_held_is_told_with_what_it_holds() -> None:
     assert found.discharge_w == 10_000
     assert found.discharge_because == f"hold_power(unit1): {why}; unit1 is not to be had: {why}"
     assert found.charge_because == f"hold_power(unit1): {why}", "it could not have been charged anyway"
+
+
+def test_what_is_forced_the_other_way_counts_to_the_watt() -> None:
+    assert a_way(a_part(-1), a_part(0), a_part(5)).forced_w == -1
+    assert a_way(a_part(0), a_part(5)).forced_w == 0

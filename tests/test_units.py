@@ -663,3 +663,58 @@ def test_what_is_remembered_stays_the_same_object_while_it_says_the_same() -> No
     forget()
     after, _ = step(site, state, msgspec.structs.replace(snapshot, now_ms=NOW_MS + 1000))
     assert after.units[0] is state.units[0]
+
+
+@pytest.mark.parametrize(
+    ("open_", "faults", "capacity_wh", "phase"),
+    [
+        ((), [], 25_000, "run"),
+        ((2,), [("battery_apart", "battery2", "hot")], 12_500, "run"),
+        (
+            (1, 2),
+            [
+                ("battery_contactor_open", "battery1", ""),
+                ("battery_alarm", "battery2", "hot"),
+                ("battery_contactor_open", "battery2", ""),
+            ],
+            25_000,
+            "off",
+        ),
+    ],
+)
+def test_of_two_batteries_on_one_unit_one_that_opened_is_apart_and_the_other_goes_on(
+    open_: tuple[int, ...], faults: list[tuple[str, str, str]], capacity_wh: int, phase: str
+) -> None:
+    site = with_unit(a_site(), battery=("battery1", "battery2"))
+    told = [
+        a_battery(n=n, contactor_closed=n not in open_, alarms=("hot",) if n == 2 and open_ else ()) for n in (1, 2)
+    ]
+    snapshot = a_snapshot(a_meter(), an_inverter(), *told, orders=(a_target(0),))
+    decision = step(site, State(), snapshot)[1]
+    assert [(fault.fault, fault.device, fault.detail) for fault in decision.faults] == faults
+    seen = looked(site, snapshot)[0].seen
+    assert (seen.capacity_wh, seen.phase) == (capacity_wh, phase)
+
+
+@pytest.mark.parametrize(
+    ("circles_va", "asked_var", "parts_var"),
+    [
+        ((5000, 10_000, None), None, [0, 0, 0]),
+        ((5000, 10_000, None), 0, [0, 0, 0]),
+        ((5000, 10_000, None), -900, [300, 600, 0]),
+        ((5000, 10_000, None), 15_000_000, [5_000_000, 10_000_000, 0]),
+        ((5000, 10_000, None), 1, [1, 1, 0]),  # rounded up: each rather leaves too much free
+        ((1, None, None), 7, [7, 0, 0]),
+        ((None, None, None), 900, [0, 0, 0]),
+    ],
+)
+def test_reactive_power_that_is_ordered_is_parted_by_the_circles_of_the_site_file(
+    circles_va: tuple[int | None, ...], asked_var: int | None, parts_var: list[int]
+) -> None:
+    site = a_site(3)
+    for n, circle_va in enumerate(circles_va, 1):
+        site = with_unit(site, n, apparent_max_va=circle_va)
+    old = Order(**ORDER, kind="reactive", starts_ms=1, reactive_var=77)
+    orders = () if asked_var is None else (msgspec.structs.replace(old, starts_ms=2, reactive_var=asked_var), old)
+    snapshot = a_snapshot(*(make(n=n) for n in (1, 2, 3) for make in (an_inverter, a_battery)), orders=orders)
+    assert [row.seen.ordered_var for row in looked(site, snapshot)] == parts_var
