@@ -61,9 +61,11 @@ def engine_figures() -> list[Figure]:
         _figure("fold of 100 limits, p50", _percentile(fold_us(100), 50), "us", 40),
     ]
     for units, bar_us in ((10, 300), (100, 1000)):
-        some, every = step_us(units, 5), step_us(units, 1)
+        some, every, nobody = step_us(units, 5), step_us(units, 1), step_us(units, None)
         what = f"one step, {units} units of which a fifth tells news, p99"
         rows.append(_figure(what, _percentile(some, 99), "us", bar_us))
+        what = f"one step, {units} units, where the meter alone tells news, p99"
+        rows.append(_figure(what, _percentile(nobody, 99), "us", bar_us))
         all_tell = f"{_percentile(every, 50):.0f} us where all tell, p99 {_percentile(every, 99):.0f}"
         beside = f"{_percentile(some, 50):.0f} us; {all_tell}"
         rows.append(Figure(what="  the same, p50", measured=beside, bar="", held=None))

@@ -30,8 +30,8 @@ def fold_us(count: int, turns: int = 5000) -> list[float]:
     return [_timed_us(lambda: fold(Envelope(-10_000, 10_000), rows)) for _ in range(turns)]
 
 
-def step_us(count: int, turns: int) -> list[float]:
-    """Return what steps take, in us, where the units' devices tell in so many turns of the meter."""
+def step_us(count: int, turns: int | None) -> list[float]:
+    """Return what steps take, in us, where the units' devices tell in so many turns of the meter; None = once."""
     site, stream = _site(count), _Stream(count, turns)
     state, times = State(), []
     gc.collect()
@@ -49,7 +49,7 @@ def step_us(count: int, turns: int) -> list[float]:
 class _Stream:
     """The readings of a site whose inverters do at once what they are told."""
 
-    def __init__(self, count: int, turns: int) -> None:
+    def __init__(self, count: int, turns: int | None) -> None:
         self._turns, self._told = turns, dict[str, AnyReading]()
         self._powers_w = {f"u{n}": 0 for n in range(count)}
         self._order = Order(
@@ -67,7 +67,7 @@ class _Stream:
         """Return the next snapshot."""
         now_ms = 100_000 + number * TURN_MS
         for n, (name, power_w) in enumerate(self._powers_w.items()):
-            if number == 0 or n % self._turns == number % self._turns:
+            if number < 2 or (self._turns and n % self._turns == number % self._turns):
                 self._told[f"i{name}"] = Inverter(
                     device=f"i{name}", sampled_ms=now_ms, heard_ms=now_ms, power_w=power_w, connected=True
                 )
