@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 
 from controller.engine import step, trust
-from controller.model import Default, Meter, Order, Rest, Snapshot, State, Trust, Utility
+from controller.model import Default, Meter, Order, Rest, Share, Snapshot, State, Trust, Utility
 from tests.test_engine import any_snapshot, any_state
 from tests.words import a_battery, a_meter, a_site, a_snapshot, a_target, all_fresh, an_inverter, let_out
 
@@ -245,7 +245,15 @@ def test_state_of_doubt_survives_its_record() -> None:
     rest = Rest(power_w=-3000, since_ms=11, low_w=-12, high_w=13, compared=True)
     before = Rest(power_w=14, since_ms=15, low_w=16, high_w=17)
     full = Trust(
-        rest=rest, before=before, missed=1, turn_w=18, heading=-1, unshown=True, turned_ms=(19, 20), until_ms=21
+        rest=rest,
+        before=before,
+        missed=1,
+        turn_w=18,
+        heading=-1,
+        unshown=True,
+        turned_ms=(19, 20),
+        until_ms=21,
+        opposed_ms=(22,),
     )
     assert all(getattr(full, name) != getattr(Trust(), name) for name in Trust.__struct_fields__)
     state = State(trust=full)
@@ -495,3 +503,85 @@ def test_one_move_that_leaves_a_load_beyond_the_site_file_is_enough(
     before = T(rest=rest(power_w), before=rest(compared=True))
     after = looked(before, power_w=power_w, load_w=load_w, asked=asked, target_w=0)
     assert after.until_ms == (U_MS if doubted else 0)
+
+
+def opposed(
+    power_w: int, part_w: int, at_ms: int, before: tuple[int, ...] = (), load_w: int = 6000, **unit: object
+) -> Trust:
+    """Return the trust after one look at an inverter that tells power_w while part_w is commanded.
+
+    load_w: how far the load seems to have jumped with it.
+    """
+    site = a_site()
+    site = msgspec.structs.replace(site, unit=(msgspec.structs.replace(site.unit[0], **unit),))
+    share = Share(unit="unit1", low_w=-10_000, high_w=10_000, power_w=part_w)
+    snapshot = a_snapshot(a_meter(), an_inverter(power_w), a_battery(), now_ms=at_ms)
+    state = State(shares=(share,), trust=Trust(opposed_ms=before), net_load_w=power_w - load_w)
+    return trust.look(site, state, snapshot, {reading.device: reading for reading in snapshot.readings})
+
+
+@pytest.mark.parametrize(
+    ("power_w", "part_w", "counts"),
+    [
+        (-1000, 1000, True),
+        (1000, -1000, True),
+        (-999, 1000, False),
+        (-1000, 999, False),
+        (1000, 1000, False),
+        (-1000, -1000, False),
+        (0, 1000, False),
+    ],
+)
+def test_an_inverter_that_tells_the_opposite_of_its_command_is_noted(power_w: int, part_w: int, counts: bool) -> None:
+    assert opposed(power_w, part_w, 100_000).opposed_ms == ((100_000,) if counts else ())
+
+
+@pytest.mark.parametrize(
+    ("before", "settle_ms", "after", "doubted"),
+    [
+        ((), 1000, (100_000,), False),
+        ((99_001,), 1000, (99_001,), False),
+        ((99_000,), 1000, (99_000, 100_000), False),
+        ((92_000, 99_000), 1000, (99_000, 100_000), False),
+        ((92_001, 99_000), 1000, (), True),
+        ((92_000, 98_000), 2000, (), True),
+        ((84_000, 98_000), 2000, (98_000, 100_000), False),
+        ((92_001, 99_000), 0, (), True),
+        ((92_001, 99_000), None, (), True),
+    ],
+)
+def test_three_times_in_eight_settling_times_it_is_taken_for_a_wrong_sign_and_the_load_is_doubted(
+    before: tuple[int, ...], settle_ms: int | None, after: tuple[int, ...], doubted: bool
+) -> None:
+    seen = opposed(-3000, 3000, 100_000, before, settle_ms=settle_ms)
+    assert seen.opposed_ms == after
+    assert seen.until_ms == (160_000 if doubted else 0)
+
+
+@pytest.mark.parametrize(("power_w", "after"), [(3000, ()), (-3000, (98_000, 100_000)), (999, (98_000,))])
+def test_an_inverter_that_is_seen_to_go_the_way_it_was_told_has_the_right_sign(
+    power_w: int, after: tuple[int, ...]
+) -> None:
+    assert opposed(power_w, 3000, 100_000, (98_000,)).opposed_ms == after
+
+
+def test_one_of_two_inverters_that_opposes_is_noted_beside_one_that_obeys() -> None:
+    site = a_site(2)
+    parts = tuple(Share(unit=f"unit{n}", low_w=0, high_w=9000, power_w=3000) for n in (1, 2))
+    for first_w, second_w in ((3000, -3000), (-3000, 3000)):
+        snapshot = a_snapshot(a_meter(), an_inverter(first_w), an_inverter(second_w, 2), a_battery(), a_battery(n=2))
+        readings = {reading.device: reading for reading in snapshot.readings}
+        assert trust.look(site, State(shares=parts, net_load_w=6000), snapshot, readings).opposed_ms == (100_000,)
+
+
+@pytest.mark.parametrize(("load_w", "counts"), [(1000, True), (999, False), (-1000, True), (-999, False), (0, False)])
+def test_an_inverter_that_obeys_the_wrong_way_round_leaves_the_load_where_it_was(load_w: int, counts: bool) -> None:
+    assert opposed(-3000, 3000, 100_000, load_w=load_w).opposed_ms == ((100_000,) if counts else ())
+
+
+def test_an_inverter_that_is_not_heard_or_tells_no_power_opposes_nothing() -> None:
+    assert opposed(-3000, 3000, 100_000, inverter="another").opposed_ms == ()
+    share = Share(unit="unit1", low_w=0, high_w=0, power_w=3000)
+    snapshot = a_snapshot(a_meter(), an_inverter(None), a_battery())
+    readings = {reading.device: reading for reading in snapshot.readings}
+    assert trust.look(a_site(), State(shares=(share,)), snapshot, readings).opposed_ms == ()

@@ -10,13 +10,15 @@ show the move. A late or frozen one shows all of it as load, a reversed one twic
   and a sound meter shows each move.
 - In both cases one such move is enough where it leaves a load that the site file does not admit: after a reversed meter
   the power runs to its end at once, and no second move or turn follows.
+- An inverter that tells its power with the wrong sign spoils the load in the same way. It is found by telling the
+  opposite of what it is commanded again and again, which one that turns round does not.
 """
 
 from collections.abc import Mapping
 
 import msgspec
 
-from controller.model import AnyReading, Meter, Rest, Site, Snapshot, State, Trust
+from controller.model import AnyReading, Inverter, Meter, Rest, Site, Snapshot, State, Trust
 
 MOVE_PCT = 10  # of the units' nameplate: a move that the meter has to show
 STILL_PCT = 5  # of it: less is rest
@@ -25,6 +27,8 @@ MISSED_MAX = 2  # in a row
 SWING_PCT = 30  # of the nameplate: how far the target has to turn back
 TURNS_MAX = 3
 TURNS_MS = 60_000  # within this time
+OPPOSED_MAX = 3
+OPPOSED_TIMES = 8
 DOUBT_MS = 60_000  # not believed for so long; after it one more is enough
 
 
@@ -50,9 +54,39 @@ def look(site: Site, state: State, snapshot: Snapshot, readings: Mapping[str, An
     else:
         trust = msgspec.structs.replace(trust, unshown=trust.unshown or shown is False)
         trust = _turned(trust, state.target_w, snapshot.now_ms, nameplate_w)
-    if shown is False and not admitted:
+    opposed_ms = _opposed(site, state, snapshot, readings)
+    false = len(opposed_ms) >= OPPOSED_MAX
+    if false or (shown is False and not admitted):
         trust = msgspec.structs.replace(trust, until_ms=snapshot.now_ms + DOUBT_MS)
-    return trust
+    return msgspec.structs.replace(trust, opposed_ms=() if false else opposed_ms)
+
+
+def _opposed(site: Site, state: State, snapshot: Snapshot, readings: Mapping[str, AnyReading]) -> tuple[int, ...]:
+    """Return when in the last OPPOSED_TIMES settling times an inverter told power the other way than commanded.
+
+    One that tells its power with the wrong sign does so again and again, and the load seems to jump with it: by twice
+    each of our moves, so that the target runs to and fro. One that only turns round is soon seen to go the way it was
+    told, and one that obeys the wrong way round leaves the load where it was.
+    """
+    settle_ms = max(1000, max(unit.settle_ms or 0 for unit in site.unit))
+    now_ms = snapshot.now_ms
+    known = tuple(at_ms for at_ms in state.trust.opposed_ms if now_ms - at_ms < OPPOSED_TIMES * settle_ms)
+    meter = readings.get(site.poi.meter)
+    jumped_w = 0
+    if isinstance(meter, Meter) and snapshot.poi_battery_w is not None and state.net_load_w is not None:
+        jumped_w = abs(snapshot.poi_battery_w - meter.power_w - state.net_load_w)
+    along = False
+    for unit, part in zip(site.unit, state.shares, strict=False):
+        inverter = readings.get(unit.inverter)
+        power_w = inverter.power_w or 0 if isinstance(inverter, Inverter) else 0
+        large_w = max(unit.charge_max_w, unit.discharge_max_w) * MOVE_PCT // 100
+        if min(abs(power_w), abs(part.power_w)) < large_w:
+            continue
+        if (power_w > 0) == (part.power_w > 0):
+            along = True
+        elif jumped_w >= large_w:
+            return known if known and now_ms - known[-1] < settle_ms else (*known, now_ms)
+    return () if along else known
 
 
 def _rested(trust: Trust, seen: Rest, nameplate_w: int, *, settled: bool) -> tuple[Trust, bool | None]:

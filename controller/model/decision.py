@@ -119,6 +119,7 @@ class Trust(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     unshown: bool = False  # a move since the last turn was not shown
     turned_ms: tuple[int, ...] = ()  # when the target turned back after such a move
     until_ms: int = 0  # the meter is not believed before
+    opposed_ms: tuple[int, ...] = ()  # when an inverter told the opposite of its command, once a settling time at most
 
 
 class Remembered(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

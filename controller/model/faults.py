@@ -104,7 +104,7 @@ _ROWS = (
         means="the batteries moved and the POI meter did not show it: it is late, frozen or wired the wrong way round; "
         "it is not believed for a minute, the worst load is assumed",
         check="the meter's own averaging and age, the direction and phase of its current transformers, power_sign in "
-        "its profile",
+        "its profile and in the inverters'",
     ),
     Fault(
         name="inverter_stale",
