@@ -8,6 +8,7 @@ import pytest
 
 from controller.app.board import ORDERS_MAX, TRAIL_SAMPLES, Board
 from controller.app.calendar import Calendar
+from controller.app.decider import Decider
 from controller.app.outlet import Outlet
 from controller.link import LinkError, PartlyWritten
 from controller.link.clock import Clock
@@ -463,6 +464,23 @@ def test_storm_window_asks_for_its_reserve_from_its_beginning_to_its_end() -> No
     assert (order.low_w, order.high_w, order.soc_bp, order.reactive_var) == (0, 0, 8000, 0)
     assert order.starts_ms == 5_000_000 - 30 * 60_000
     assert (order.expires_ms - order.starts_ms, order.by_ms - order.starts_ms) == (120 * 60_000, 3_600_000)
+
+
+@pytest.mark.parametrize(("utc", "kept"), [("2026-07-03 18:30:00", True), ("2026-07-03 17:30:00", False)])
+def test_storm_window_of_the_calendar_keeps_the_reserve_in_what_is_decided(utc: str, kept: bool) -> None:
+    """60 % are stored: without the storm the order is followed, in its window nothing is given."""
+    site = a_site(storm=Storm(start="0 18 * * fri", minutes=120, reserve_pct=80, recharge_s=0))
+    clock = HandClock()
+    clock.utc_ms = lambda: at_ms(utc)  # type: ignore[method-assign]
+    board = Board(site, clock)
+    for reading in (a_meter(), an_inverter(), a_battery(6000)):
+        board.heard(reading)
+    board.order(a_target(3000))
+    decider = Decider(site, board, clock)
+    decider.decide()
+    assert decider.decision is not None
+    assert decider.decision.target_w == (0 if kept else 3000)
+    assert decider.decision.high.rule.startswith("storm_reserve") is kept
 
 
 def test_storm_reserve_that_is_only_kept_has_no_time_to_be_reached_by() -> None:

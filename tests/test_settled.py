@@ -1,10 +1,12 @@
 """What a device told once and tells no more never widens what the site does."""
 
+import msgspec
 import pytest
 
 from controller.codec.settled import settled
-from controller.model import Battery, Inverter
-from tests.words import a_battery, a_meter, an_inverter
+from controller.model import Battery, Derating, Inverter
+from controller.rules import temperature
+from tests.words import a_battery, a_meter, a_site, a_unit, an_inverter
 
 
 @pytest.mark.parametrize("name", ["charge_max_w", "discharge_max_w", "apparent_max_va"])
@@ -34,6 +36,25 @@ def test_an_inverter_that_stops_telling_whether_it_is_connected_counts_as_cut_of
     after = settled(an_inverter(connected=told), an_inverter())
     assert isinstance(after, Inverter)
     assert after.connected is False
+
+
+@pytest.mark.parametrize(("cold_mc", "hot_mc"), [(2_000, 30_000), (2_000, None), (None, 30_000)])
+def test_a_battery_that_lost_the_ends_of_its_temperatures_is_not_believed_by_its_mean(
+    cold_mc: int | None, hot_mc: int | None
+) -> None:
+    curve = ((0, 0), (10, 100))
+    unit = msgspec.structs.replace(a_site().unit[0], derating=Derating(charge_by_temperature_c=curve))
+    lost = a_battery(temperature_mc=20_000)
+    battery = settled(a_battery(temperature_mc=20_000, temperature_min_mc=cold_mc, temperature_max_mc=hot_mc), lost)
+    for _ in range(3):
+        assert isinstance(battery, Battery)
+        limit = temperature.limit(a_site(), a_unit(unit=unit, battery=battery))
+        assert limit is not None
+        assert limit.low_w == 0
+        battery = settled(battery, lost)
+    whole = a_battery(temperature_mc=20_000, temperature_min_mc=19_000, temperature_max_mc=21_000)
+    assert settled(battery, whole) is whole, "told again"
+    assert settled(lost, lost) is lost, "a battery that has one temperature"
 
 
 def test_nothing_is_settled_where_nothing_was_lost_or_another_kind_of_device_answers() -> None:

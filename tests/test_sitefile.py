@@ -373,6 +373,8 @@ def wired(*contacts: str, more: str = "") -> str:
         ((contact("a", "import_limit"),), {"input[0].limit_w": "an integer, for means is 'import_limit'"}),
         ((contact("a", "export_limit"),), {"input[0].limit_w": "an integer, for means is 'export_limit'"}),
         ((contact("a", "storm", more="limit_w = 0"),), {"input[0].limit_w": "nothing, for means is 'storm'"}),
+        ((contact("a", "islanded"),), {"input[0].active": "'closed', for means is 'islanded'"}),
+        ((contact("a", "islanded", more='active = "closed"'),), {}),
         ((contact("a"), contact("a", channel=1)), {"input[1].name": "a name that no other input has"}),
         ((contact("a"), contact("b", device="meter")), {"input[1].device": "kind inputs"}),
         ((contact("a"), contact("b", device="contact")), {"input[1].device": "kind inputs"}),

@@ -239,4 +239,5 @@ CHECKS: tuple[Callable[[Draft], Iterator[Problem]], ...] = (
     checks_limits.storm_keeps_more,
     checks_limits.inputs_are_wired,
     checks_limits.inputs_have_their_limit,
+    checks_limits.islands_are_told_by_a_closed_contact,
 )

@@ -146,6 +146,16 @@ def inputs_are_wired(draft: Draft) -> Iterator[Problem]:
             yield Problem(path=path, read=shown(contact.channel), allowed="a channel of its own", hint=hint)
 
 
+def islands_are_told_by_a_closed_contact(draft: Draft) -> Iterator[Problem]:
+    """A broken wire is an open contact: it must not give up the reserve."""
+    for i, contact in enumerate(draft.site.input):
+        path = f"input[{i}].active"
+        if draft.good(path, f"input[{i}].means") and contact.means == "islanded" and contact.active == "open":
+            allowed = "'closed', for means is 'islanded'"
+            hint = "a broken wire is an open contact, and in an island the customer's reserve is given up"
+            yield Problem(path=path, read=shown(contact.active), allowed=allowed, hint=hint)
+
+
 def inputs_have_their_limit(draft: Draft) -> Iterator[Problem]:
     """A contact that limits the POI says to what, and no other one does."""
     for i, contact in enumerate(draft.site.input):

@@ -1,5 +1,7 @@
 """Freeze, decide, check: the part of the service that needs no wire, no task and no disk."""
 
+import msgspec
+
 from controller.app.board import Board
 from controller.app.calendar import Calendar
 from controller.app.commissioning import why_silent
@@ -40,6 +42,8 @@ class Decider:
         utc_ms = self._clock.utc_ms()
         self._watch_clock(utc_ms)
         snapshot = self._board.freeze(self._calendar.program(utc_ms))
+        if (storm := self._calendar.reserve(utc_ms, snapshot.now_ms)) is not None:
+            snapshot = msgspec.structs.replace(snapshot, orders=(*snapshot.orders, storm))
         before = self.state
         self.state, decision = step(self._site, before, snapshot)
         self.snapshot, self.decision = snapshot, decision

@@ -34,6 +34,7 @@ from controller.programs import chosen
 from controller.programs import target as utility_target
 from controller.rules.consumption_limit import consumed
 from controller.rules.envelope import operated
+from controller.rules.pq_circle import apparent_max_va
 
 MOVE_PCT = 1  # of nameplate: a smaller change of the target does not count as a move of our own
 MOVE_W = 50
@@ -257,17 +258,11 @@ def _reactive(sight: Sight, powers_w: Sequence[int]) -> tuple[int | None, Sequen
     if asked_var is None:
         return None, [0] * len(powers_w)
     rooms_var = [
-        room_var(_apparent_max_va(seen), power_w) if seen.phase == "run" and not seen.stopped else 0
+        room_var(apparent_max_va(seen), power_w) if seen.phase == "run" and not seen.stopped else 0
         for seen, power_w in zip(sight.units, powers_w, strict=True)
     ]
     parts_var = share_var(asked_var, rooms_var)
     return sum(parts_var), parts_var
-
-
-def _apparent_max_va(seen: UnitSight) -> int | None:
-    told_va = None if seen.inverter is None else seen.inverter.apparent_max_va
-    known_va = [va for va in (seen.unit.apparent_max_va, told_va) if va is not None]
-    return min(known_va, default=None)
 
 
 def _weights(units: Sequence[UnitSight], *, charging: bool) -> list[int]:

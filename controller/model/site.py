@@ -194,7 +194,8 @@ class Input(_Table, frozen=True, kw_only=True):
         Meta(description="what it does while active"),
     ]
     active: Annotated[
-        Literal["open", "closed"], Meta(description="the state in which it acts; open also acts when a wire breaks")
+        Literal["open", "closed"],
+        Meta(description="the state in which it acts; open acts when a wire breaks, too, so islanded takes closed"),
     ] = "open"
     limit_w: Annotated[OptionalWatts, Meta(description="import_limit and export_limit: the limit while active")] = None
 

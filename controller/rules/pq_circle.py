@@ -13,14 +13,18 @@ from controller.model import Limit, Site, UnitSight
 REACTIVE_PCT = 44
 
 
+def apparent_max_va(seen: UnitSight) -> int | None:
+    """Return the lesser of the site file's and of the inverter's apparent power, >= 0; None where nobody tells one."""
+    set_va = None if seen.inverter is None else seen.inverter.apparent_max_va
+    return min((max(0, va) for va in (seen.unit.apparent_max_va, set_va) if va is not None), default=None)
+
+
 def limit(site: Site, seen: UnitSight) -> Limit | None:
     """Return [-P, P] in AC watts; None where nobody tells an apparent power."""
     unit, inverter = seen.unit, seen.inverter
-    set_va = None if inverter is None else inverter.apparent_max_va
-    told_va = [max(0, one_va) for one_va in (unit.apparent_max_va, set_va) if one_va is not None]
-    if not told_va:
+    apparent_va = apparent_max_va(seen)
+    if apparent_va is None:
         return None
-    apparent_va = min(told_va)
     power_w, because = apparent_va, f"apparent power of {apparent_va} VA"
     if unit.priority == "reactive":
         told_var = None if inverter is None else inverter.reactive_var
